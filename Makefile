@@ -1,0 +1,55 @@
+# One command each; every target sets up what it needs, in .venv.
+#   make lab        open the course in JupyterLab
+#   make notebooks  run every lesson without a browser, into build/notebooks
+#   make test       lint, unit tests, faults, and the notebooks
+#   make outputs    for maintainers: renew the stored outputs, on real MovieLens
+#   make format     for maintainers: let ruff lay out code and notebooks
+#   make clean      remove what the others made
+#
+# PYTHON=python3.12 chooses another Python; TORCH_INDEX=URL another source for PyTorch (see README).
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+TORCH := $(shell grep '^torch==' constraints.txt)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := .venv/ready
+export PIP_DEFAULT_TIMEOUT ?= 30
+
+.PHONY: lab notebooks test outputs format clean
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks/00_movielens.ipynb
+
+notebooks: $(READY)
+	$(BIN)/python -m mfhelpers run --to build/notebooks
+
+# one thread and no progress bars: stored outputs shall be the same on every machine
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/pytest --nbs=auto --cov --cov-report=term
+
+outputs: $(READY)
+	$(BIN)/python -m mfhelpers run --in-place
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build .pytest_cache .ruff_cache .coverage
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "The course needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "Install one from python.org or your system's packages, then: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv 2>build.venv.log && rm -f build.venv.log || { rm -rf .venv build.venv.log; \
+	  echo "'$(PYTHON) -m venv' does not work here."; \
+	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or use conda: see README."; exit 1; }
+	@echo "Installing into .venv: one to three minutes"
+	@{ [ -z "$(TORCH_INDEX)" ] || $(PIP) install -q --no-compile --index-url "$(TORCH_INDEX)" "$(TORCH)"; } \
+	  && $(PIP) install -q --no-compile -c constraints.txt -e '.[lab,test]' || { \
+	  echo; echo "The installation failed; pip's reason stands above. If it speaks of connections or names that cannot be"; \
+	  echo "resolved, there is no network: connect once, then repeat the command. What is installed is kept."; exit 1; }
+	@touch $@

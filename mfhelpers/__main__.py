@@ -1,0 +1,67 @@
+"""The commands: python -m mfhelpers doctor | start DIR | run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m mfhelpers", description="Helpers of the course on matrix factorisation."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="is this machine ready? one OK or FAIL a line")
+    start = commands.add_parser("start", help="copy the notebooks to a folder of your own")
+    start.add_argument("folder", type=Path)
+    run = commands.add_parser("run", help="run the lessons without a browser, and print a table")
+    run.add_argument("lesson", nargs="*", help="such as 01_gradients; all of them if none is named")
+    run.add_argument(
+        "--to", type=Path, default=Path("build/notebooks"), help="where the results go (default: %(default)s)"
+    )
+    run.add_argument(
+        "--in-place", action="store_true", help="for maintainers: renew the stored outputs on real MovieLens"
+    )
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "doctor":
+        from .doctor import doctor
+
+        return 1 if doctor() else 0
+    if chosen.command == "start":
+        return _start(chosen.folder)
+    return _run(chosen.lesson, chosen.to, chosen.in_place)
+
+
+def _start(folder: Path) -> int:
+    from .notebooks import copy_to
+
+    try:
+        copied, kept = copy_to(folder)
+    except (OSError, ValueError) as error:
+        print(f"start: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(copied)} files copied to {folder}")
+    for path in kept:
+        print(f"kept your {path}, which differs from the course's: move it away and start again to get the course's")
+    print(f"Begin with: jupyter lab {folder / '00_movielens.ipynb'}")
+    return 0
+
+
+def _run(lessons: list[str], target: Path, in_place: bool) -> int:
+    from . import movielens, notebooks
+
+    try:
+        # once, here, so that no lesson waits for a network that is not there
+        movielens.load_ratings("ml-100k", source="movielens" if in_place else "auto")
+    except (OSError, ValueError) as error:
+        print(f"run: {error}", file=sys.stderr)
+        return 1
+    if movielens.find_local("ml-100k") is None:
+        os.environ["MFHELPERS_OFFLINE"] = "1"
+    return 1 if notebooks.run_all(target, in_place, lessons) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

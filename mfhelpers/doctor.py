@@ -1,0 +1,119 @@
+"""Is this machine ready for the course? One line for each thing that matters."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+
+PYTHON = (3, 11)
+FREE_MEMORY, FREE_DISK = 1.0, 0.5  # GB: one lesson, and one small data set with room to spare
+
+
+def doctor() -> int:
+    """Print OK or FAIL with a remedy for each check; returns how many failed. Downloads nothing."""
+    checks: list[tuple[str, Callable[[], str]]] = [("python", _python)]
+    checks += [(name, lambda name=name: _package(name)) for name in _required()]
+    checks += [("device", _device), ("threads", _threads), ("memory", _memory), ("notebooks", _notebooks)]
+    checks += [(name, lambda name=name: _data(name)) for name in ("ml-100k", "ml-latest-small")]
+    checks += [("cache", _cache)]
+    failed = 0
+    for name, check in checks:
+        try:
+            verdict, words = "OK  ", check()
+        except Exception as error:  # whatever it is, it belongs on its line and must not hide the next
+            verdict, words, failed = "FAIL", f"{error}".replace("\n", " "), failed + 1
+        print(f"{verdict}  {name:<16} {words}")
+    print("\nReady." if not failed else f"\n{failed} to repair.")
+    return failed
+
+
+def _python() -> str:
+    if sys.version_info < PYTHON:
+        raise RuntimeError(f"{sys.version.split()[0]} is too old: the course needs {PYTHON[0]}.{PYTHON[1]} or later")
+    return sys.version.split()[0]
+
+
+def _required() -> list[str]:
+    """Packages that the lessons import, from this package's own metadata."""
+    try:
+        lines = importlib.metadata.requires("mfhelpers") or []
+    except importlib.metadata.PackageNotFoundError:
+        lines = ["torch", "numpy", "scipy", "pandas", "matplotlib"]
+    names = [
+        re.match(r"[A-Za-z0-9_.-]+", line)[0]
+        for line in lines
+        if "extra ==" not in line or "'lab'" in line or '"lab"' in line
+    ]
+    return [name for name in dict.fromkeys(names) if name != "mfhelpers"]
+
+
+def _package(name: str) -> str:
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        raise RuntimeError(f"is not installed: run `make lab`, or pip install -c constraints.txt {name}") from None
+    module = {"scikit-surprise": None}.get(name, name.replace("-", "_"))  # importing surprise makes a folder at home
+    if module:
+        importlib.import_module(module)
+    return version
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"CUDA, {torch.cuda.get_device_name()}"
+    if torch.backends.mps.is_available():
+        return "MPS (Apple GPU)"
+    return "CPU; no lesson needs more"
+
+
+def _threads() -> str:
+    import torch
+
+    return f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+
+
+def _memory() -> str:
+    import psutil
+
+    free = psutil.virtual_memory().available / 1e9
+    if free < FREE_MEMORY:
+        raise RuntimeError(f"{free:.1f} GB free, a lesson takes up to {FREE_MEMORY:g}: close something")
+    return f"{free:.1f} GB free"
+
+
+def _notebooks() -> str:
+    from . import notebooks
+
+    return f"{len(list(notebooks.folder().glob('*.ipynb')))} lessons in {notebooks.folder()}"
+
+
+def _data(name: str) -> str:
+    from . import movielens
+
+    place = movielens.find_local(name)
+    licence = movielens.DATASETS[name].licence
+    if place is None:
+        return f"not here yet: lessons will download it, or simulate it without a network ({licence})"
+    ratings = movielens.load_ratings(name, path=place)
+    return f"{len(ratings):,} ratings, verified, in {place} ({licence})"
+
+
+def _cache() -> str:
+    from . import movielens
+
+    place = existing = movielens.cache_folder()
+    while not existing.exists():
+        existing = existing.parent
+    if not os.access(existing, os.W_OK):
+        raise RuntimeError(f"cannot write to {place}: set MFHELPERS_CACHE to a folder that you can write")
+    free = shutil.disk_usage(existing).free / 1e9
+    if free < FREE_DISK:
+        raise RuntimeError(f"{free:.1f} GB free on the disk of {place}: free {FREE_DISK:g} GB, or set MFHELPERS_CACHE")
+    return f"{place}, {free:.0f} GB free"

@@ -1,0 +1,222 @@
+"""Fetch one file, whole and verified, over networks that fail."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import filelock
+import requests
+from tqdm.auto import tqdm
+
+BLOCK = 1 << 16  # bytes
+
+
+class DownloadError(OSError):
+    """A file could not be fetched; the message has a line for each address tried, and a remedy."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds, and how slow a server may be, in bytes a second.
+
+    `answer` bounds the wait for a server's first word, name look-up included; `silence` the wait
+    for the next byte; a transfer that has lasted `grace` must have averaged `slowest`.
+    """
+
+    answer: float = 30.0
+    silence: float = 20.0
+    grace: float = 30.0
+    slowest: float = 2_000.0
+
+
+def fetch(
+    urls: Sequence[str],
+    path: Path,
+    sha256: str,
+    size: int | None = None,
+    *,
+    patience: Patience | None = None,
+    progress: bool = True,
+) -> Path:
+    """Bring the file with this SHA-256 to `path`, from the first of `urls` that has it.
+
+    The bytes go to ``NAME.part`` beside `path`, which is renamed once the sum is right; a part that
+    a broken transfer or a killed process left behind is continued. Processes that want the same
+    file take turns, and those that waited find it there. Certificates are always checked.
+
+    Parameters
+    ----------
+    urls : sequence of str
+        Tried in order.
+    path : Path
+        An existing file with the right sum is kept; one with a wrong sum is replaced.
+    sha256 : str
+        Hexadecimal sum of the whole file.
+    size : int, optional
+        Length in bytes, if known: a longer answer is cut off and refused.
+    patience : Patience, optional
+    progress : bool
+        Show a bar for what takes over two seconds.
+
+    Raises
+    ------
+    DownloadError
+        If no address gave the right bytes, the folder cannot be written, or the disk is full.
+    """
+    patience = patience or Patience()
+    part = path.with_name(path.name + ".part")
+    try:
+        if path.exists() and _sha256(path) == sha256:
+            return path  # before the lock: a shared cache may be read-only
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_name(path.name + ".lock")):
+            if path.exists():
+                if _sha256(path) == sha256:
+                    return path
+                path.unlink()
+            problems = [] if urls else ["  no address to try"]
+            for url in urls:
+                try:
+                    _fetch_one(url, part, sha256, size, patience, progress)
+                    part.replace(path)
+                    return path
+                except (DownloadError, requests.RequestException) as error:
+                    problems.append(f"  {urlsplit(url).netloc}: {_in_words(error, patience)}")
+    except OSError as error:  # of this machine, not of a server: those are in `problems`
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            part.unlink(missing_ok=True)
+            raise DownloadError(
+                f"the disk is full: {path.name} needs {_megabytes(size)} in {path.parent}. "
+                "Free some space, or set MFHELPERS_CACHE to a folder on another disk."
+            ) from error
+        raise DownloadError(
+            f"cannot write to {path.parent} ({error.strerror or error}). Set MFHELPERS_CACHE to a folder that you can write."
+        ) from error
+    raise DownloadError(f"{path.name} could not be downloaded:\n" + "\n".join(problems))
+
+
+def _fetch_one(url: str, part: Path, sha256: str, size: int | None, patience: Patience, progress: bool) -> None:
+    """Fill `part` from one address: continue what is there, once more after a cut, from zero after a wrong sum."""
+    attempts = 3
+    for attempt in range(attempts):
+        had = part.stat().st_size if part.exists() else 0
+        if not had or (size is not None and had > size):
+            part.unlink(missing_ok=True)
+            had = 0
+        try:
+            if had != size:
+                _transfer(url, part, had, size, patience, progress)
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+            got = part.stat().st_size if part.exists() else 0
+            if got == had or attempt == attempts - 1:
+                raise  # not a byte further: the server will not give more
+            continue
+        if _sha256(part) == sha256:
+            return
+        page = _is_web_page(part)
+        part.unlink()
+        if page:
+            raise DownloadError("it sent a web page instead of the file (the login page of a guest network?)")
+        if not had:
+            break  # a whole file and a wrong one; a continued one gets a second chance from zero
+    raise DownloadError("it sent a file with a wrong SHA-256 sum")
+
+
+def _transfer(url: str, part: Path, had: int, size: int | None, patience: Patience, progress: bool) -> None:
+    """Append the bytes of `url` after the first `had` to `part`."""
+    with _answer(url, had, patience) as response:
+        if response.status_code == 416:  # the part is not a beginning of this file
+            part.unlink()
+            raise requests.exceptions.ChunkedEncodingError("the server cannot continue the file")
+        response.raise_for_status()
+        if response.status_code != 206:
+            had = 0
+        left = int(response.headers.get("Content-Length") or 0)
+        if size is not None and had + left > size:
+            raise DownloadError(f"it offers {had + left:,} bytes, expected {size:,}")
+        free = shutil.disk_usage(part.parent).free
+        if max(left, (size or 0) - had) > free:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        bar = tqdm(
+            desc=part.stem,
+            initial=had,
+            total=had + left or size,
+            unit="B",
+            unit_scale=True,
+            delay=2,
+            disable=not progress,
+        )
+        with open(part, "ab" if had else "wb") as file, bar:
+            started = time.monotonic()
+            for block in response.iter_content(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+                if size is not None and file.tell() > size:
+                    raise DownloadError(f"it sent more than the expected {size:,} bytes")
+                seconds = time.monotonic() - started
+                if seconds > patience.grace and (file.tell() - had) / seconds < patience.slowest:
+                    raise DownloadError(f"it sent only {(file.tell() - had) / seconds:,.0f} bytes a second")
+
+
+def _answer(url: str, had: int, patience: Patience) -> requests.Response:
+    """Open `url` within `patience.answer` seconds.
+
+    In a thread of its own, because the look-up of a name can hang for as long as it likes and no
+    time limit of requests covers it.
+    """
+    answers: queue.Queue = queue.Queue()
+
+    def ask() -> None:
+        # identity: the sum is that of the file, not of a re-compressed one
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={had}-"} if had else {})
+        limits = (patience.answer, patience.silence)
+        try:
+            answers.put(requests.get(url, headers=headers, stream=True, timeout=limits))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=patience.answer)
+    except queue.Empty:
+        raise requests.ConnectTimeout(f"no answer in {patience.answer:g} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _in_words(error: Exception, patience: Patience) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its TLS certificate is not valid (expired?); certificate checks stay on"
+    if isinstance(error, requests.HTTPError):
+        return f"it answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut in the middle of the file"
+    if isinstance(error, requests.Timeout) or "timed out" in str(error).lower():
+        return f"no answer in time ({patience.answer:g} s, then {patience.silence:g} s a piece)"
+    if isinstance(error, requests.ConnectionError):
+        return "cannot be reached: no network, or a wall around it"
+    return str(error)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_web_page(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
+
+
+def _megabytes(size: int | None) -> str:
+    return f"{size / 1e6:,.0f} MB" if size else "room"

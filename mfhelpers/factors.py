@@ -1,0 +1,247 @@
+"""What every algorithm ends in: a mean, two vectors of biases and two matrices of factors."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import replacing
+
+ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
+CHUNK = 1 << 18  # pairs predicted at a time: bounds memory, costs nothing
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Factors:
+    """A fitted factorisation: r̂_ui = μ + b_u + b_i + p_u · q_i.
+
+    Parameters
+    ----------
+    mean : float
+        μ, the level that all predictions share, in stars.
+    user_biases, item_biases : float arrays, shapes (n_users,) and (n_items,)
+        b_u and b_i.
+    user_factors, item_factors : float arrays, shapes (n_users, k) and (n_items, k)
+        P and Q; k may be 0, which leaves the biases alone.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree or a number is not finite.
+
+    Notes
+    -----
+    A user or an item of which nothing was learned has a row of zeros and is called *cold*: the
+    prediction falls back to what the other side knows, and at last to the mean.
+    """
+
+    mean: float
+    user_biases: np.ndarray
+    item_biases: np.ndarray
+    user_factors: np.ndarray
+    item_factors: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", float(self.mean))
+        for field in ARRAYS[1:]:
+            array = np.array(getattr(self, field))
+            if array.dtype not in (np.float32, np.float64):
+                raise ValueError(f"{field} has type {array.dtype}, expected float32 or float64")
+            array.flags.writeable = False
+            object.__setattr__(self, field, array)
+        (n_users,), (n_items,) = self.user_biases.shape, self.item_biases.shape
+        if self.user_factors.ndim != 2 or self.item_factors.ndim != 2:
+            raise ValueError("user_factors and item_factors must be matrices, shape (n, k)")
+        k = self.user_factors.shape[1]
+        for field, shape in (("user_factors", (n_users, k)), ("item_factors", (n_items, k))):
+            if getattr(self, field).shape != shape:
+                raise ValueError(f"{field} has shape {getattr(self, field).shape}, expected {shape}")
+        for field in ARRAYS:
+            bad = ~np.isfinite(getattr(self, field))
+            if bad.any():
+                raise ValueError(
+                    f"{field} holds {int(bad.sum())} values that are not finite: did the training diverge?"
+                )
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_biases)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_biases)
+
+    @property
+    def n_factors(self) -> int:
+        return self.user_factors.shape[1]
+
+    def __repr__(self) -> str:
+        return f"Factors({self.n_users:,} users × {self.n_items:,} items, k = {self.n_factors}, mean {self.mean:.3f})"
+
+    # -- prediction ------------------------------------------------------------------------------
+
+    def predict(self, users: Any, items: Any, clip: tuple[float, ...] | None = None) -> np.ndarray:
+        """Predicted ratings of the pairs (users[j], items[j]).
+
+        Parameters
+        ----------
+        users, items : integers or integer arrays of one shape
+        clip : (low, high, …), optional
+            Limits for the predictions; a `Scale` will do.
+
+        Returns
+        -------
+        float array of the common shape of users and items.
+
+        Raises
+        ------
+        ValueError
+            For a number outside 0 … n_users - 1 or 0 … n_items - 1.
+        """
+        users, items = np.broadcast_arrays(
+            _in_range("user", users, self.n_users), _in_range("item", items, self.n_items)
+        )
+        u, i = users.ravel(), items.ravel()
+        out = np.empty(u.shape, np.result_type(*(getattr(self, field) for field in ARRAYS[1:])))
+        for start in range(0, len(u), CHUNK):
+            rows, columns = u[start : start + CHUNK], i[start : start + CHUNK]
+            dots = np.einsum("nk,nk->n", self.user_factors[rows], self.item_factors[columns])
+            out[start : start + CHUNK] = self.mean + self.user_biases[rows] + self.item_biases[columns] + dots
+        if clip is not None:
+            np.clip(out, clip[0], clip[1], out=out)
+        return out.reshape(users.shape)
+
+    def recommend(self, user: int, n: int = 10, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The `n` items with the highest prediction for one user, best first.
+
+        Parameters
+        ----------
+        user : int
+        n : int
+            How many; fewer come back if fewer are left.
+        exclude : Ratings or array of item numbers, optional
+            What not to show: as `Ratings`, all that this user rated there.
+
+        Returns
+        -------
+        items, predictions : arrays of equal length
+        """
+        scores = self.predict(user, np.arange(self.n_items))
+        if exclude is not None:
+            seen = exclude.items[exclude.users == user] if hasattr(exclude, "users") else exclude
+            scores[_in_range("item", np.asarray(seen, dtype=np.int64), self.n_items)] = -np.inf
+        best = _largest(scores, n)
+        best = best[np.isfinite(scores[best])]
+        return best, scores[best]
+
+    def similar_items(self, item: int, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """The `n` items whose factors point most nearly the same way, best first.
+
+        Returns
+        -------
+        items, cosines : arrays of equal length
+            The item itself and items without factors are left out.
+
+        Raises
+        ------
+        ValueError
+            If nothing was learned of `item`: a row of zeros has no direction.
+        """
+        item = int(_in_range("item", item, self.n_items))
+        lengths = np.linalg.norm(self.item_factors, axis=1)
+        if not lengths[item]:
+            raise ValueError(f"item {item} has no factors (k = 0, or it had no ratings), so nothing is similar to it")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cosines = self.item_factors @ self.item_factors[item] / (lengths * lengths[item])
+        cosines[(lengths == 0) | (np.arange(self.n_items) == item)] = -np.inf
+        best = _largest(cosines, n)
+        best = best[np.isfinite(cosines[best])]
+        return best, cosines[best]
+
+    # -- comparison ------------------------------------------------------------------------------
+
+    def rms_difference(self, other: Factors) -> float:
+        """Root mean square difference of the predictions over *all* user-item pairs, in stars.
+
+        Factors themselves cannot be compared: P A and Q A⁻ᵀ predict the same for every invertible A.
+        Predictions can, and two thin QR factorisations do it without forming the matrix: cost
+        (n_users + n_items) k², computed in float64.
+        """
+        if (self.n_users, self.n_items) != (other.n_users, other.n_items):
+            raise ValueError(f"{self} and {other} are of different sizes")
+        left, right = self._sides()
+        other_left, other_right = other._sides()
+        left = np.linalg.qr(np.hstack([left, -other_left]), mode="r")
+        right = np.linalg.qr(np.hstack([right, other_right]), mode="r")
+        return float(np.linalg.norm(left @ right.T) / np.sqrt(self.n_users * self.n_items))
+
+    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """All predictions as one product: [P | μ + b_u | 1] [Q | 1 | b_i]ᵀ."""
+        users = [self.user_factors, self.mean + self.user_biases[:, None], np.ones((self.n_users, 1))]
+        items = [self.item_factors, np.ones((self.n_items, 1)), self.item_biases[:, None]]
+        return np.hstack(users).astype(np.float64), np.hstack(items).astype(np.float64)
+
+    def cold(self, users: Any, items: Any) -> np.ndarray:
+        """Which pairs have a user or an item of which nothing was learned (a row of zeros).
+
+        A side that is zero altogether is not part of the model (the item mean knows no users), so
+        it makes nothing cold.
+        """
+        known_users = (self.user_biases != 0) | self.user_factors.any(axis=1)
+        known_items = (self.item_biases != 0) | self.item_factors.any(axis=1)
+        cold_users = ~known_users & known_users.any()
+        cold_items = ~known_items & known_items.any()
+        return cold_users[_in_range("user", users, self.n_users)] | cold_items[_in_range("item", items, self.n_items)]
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the five arrays to an npz file; the old file stays until the new one is whole."""
+        path = Path(path)
+        with replacing(path) as file:
+            np.savez(file, **{field: getattr(self, field) for field in ARRAYS})
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Factors:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not a whole npz with the five arrays, or they do not fit together.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                missing = [field for field in ARRAYS if field not in stored]
+                if missing:
+                    raise ValueError(f"it has no {missing[0]}")
+                return cls(**{field: stored[field] for field in ARRAYS})
+        except FileNotFoundError:
+            raise
+        except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} does not hold Factors: {error}") from error
+
+
+def _in_range(what: str, ids: Any, limit: int) -> np.ndarray:
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"{what} numbers have type {ids.dtype}, expected integers")
+    bad = (ids < 0) | (ids >= limit)
+    if bad.any():
+        raise ValueError(f"{what} {ids[bad].flat[0]} is outside 0 … {limit - 1}")
+    return ids
+
+
+def _largest(scores: np.ndarray, n: int) -> np.ndarray:
+    """Positions of the n largest scores, largest first; equal scores by position."""
+    if n < 1:
+        raise ValueError(f"n={n}: ask for at least one")
+    return np.argsort(-scores, kind="stable")[:n]

@@ -1,0 +1,342 @@
+"""Real ratings: find, fetch, read and verify the MovieLens sets; simulated ones where there are none."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+import platformdirs
+
+from .display import show
+from .download import DownloadError, Patience, fetch
+from .ratings import Ratings, Scale
+from .simulate import simulate_ratings
+
+# GroupLens' certificate has lapsed three times since 2024; the mirror holds the same bytes.
+SOURCES = (
+    "https://files.grouplens.org/datasets/movielens/{name}.zip",
+    "https://huggingface.co/datasets/Recommenders/MovieLens/resolve/main/{name}.zip",
+)
+CITATION = (
+    "F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, "
+    "ACM TiiS 5(4), 2015, doi:10.1145/2827872"
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known of a MovieLens set: numbers to verify, checksums, terms."""
+
+    name: str
+    n_ratings: int
+    n_users: int
+    n_items: int  # items with at least one rating
+    scale: Scale
+    sha256: str  # of the zip
+    size: int | None  # of the zip, bytes
+    licence: str
+    content: str | None = None  # SHA-256 of the parsed columns, whatever the line ends
+
+
+STARS, HALF_STARS = Scale(1, 5, 1), Scale(0.5, 5, 0.5)
+NO_COPIES = "research use; may not be redistributed, so no copy in a repository or on a course page"
+AS_IS = "may be redistributed under the same terms, with acknowledgement; no commercial use"
+DATASETS = {
+    d.name: d
+    for d in (
+        Dataset(
+            "ml-100k", 100_000, 943, 1_682, STARS,
+            "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229", 4_924_029, NO_COPIES,
+            "1f00e27f59a2906a1b2ddea7a0f89607f1a89f876320e34d6babfded506ec30e",
+        ),
+        Dataset(
+            "ml-latest-small", 100_836, 610, 9_724, HALF_STARS,
+            "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436", 978_202, AS_IS,
+            "2345b93c1e7049ee0e80db7c47cc26079973d1f7c37a7874142d80a984368407",
+        ),
+        Dataset(
+            "ml-1m", 1_000_209, 6_040, 3_706, STARS,
+            "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20", 5_917_549, NO_COPIES,
+        ),
+        Dataset(
+            "ml-25m", 25_000_095, 162_541, 59_047, HALF_STARS,
+            "8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa", 261_978_986, AS_IS,
+        ),
+        Dataset(
+            "ml-32m", 32_000_204, 200_948, 84_432, HALF_STARS,
+            "e4a68655d7386b8f95f2f2424b2ff975dfdd15ffd59e0d864a14dca43e99d6ee", None, AS_IS,
+        ),
+    )
+}  # fmt: skip
+
+
+class DataError(ValueError):
+    """Files that are there but are not the data set they should be."""
+
+
+def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None, source: str = "auto") -> Ratings:
+    """Load a MovieLens set, from wherever it is to be had.
+
+    The places, in this order: `path`; the folders in the environment variable MFHELPERS_DATA; the
+    cache of this user; GroupLens; a mirror. With "auto" the last resort is `simulate_ratings`, in
+    the shape of the set and with a notice that nobody can miss.
+
+    Parameters
+    ----------
+    name : str
+        "ml-100k", "ml-latest-small", "ml-1m", "ml-25m" or "ml-32m".
+    path : path, optional
+        A folder with the set's files, the folder above it, or the zip; no other place is tried.
+    source : {"auto", "movielens", "simulated"}
+        "movielens" raises where "auto" would simulate, and waits longer for a slow network.
+
+    Returns
+    -------
+    Ratings
+        Users and items numbered in the order of their ids, ratings in the order of the file;
+        titles and genres, and the official folds of ml-100k. `source` is "movielens" or "simulated".
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or source.
+    DataError
+        If files were found but are damaged, or are not the set that they claim to be.
+    DownloadError
+        With source="movielens", if the set is nowhere to be had.
+
+    Notes
+    -----
+    A download is kept in the cache (MFHELPERS_CACHE moves it) and read from the zip. Setting
+    MFHELPERS_OFFLINE to 1 leaves out both downloads. Found data is never written to.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; there are {', '.join(DATASETS)}")
+    if source not in ("auto", "movielens", "simulated"):
+        raise ValueError(f"source={source!r}: choose 'auto', 'movielens' or 'simulated'")
+    dataset = DATASETS[name]
+    if source == "simulated":
+        return _simulated(dataset, "because source='simulated' was asked for")
+    if path is not None:
+        return _read(dataset, _located(dataset, Path(path), must=True))
+    for folder in _data_folders():
+        if (located := _located(dataset, folder)) is not None:
+            return _read(dataset, located)
+    try:
+        return _read(dataset, _download(dataset, Patience() if source == "movielens" else Patience(4, 10)))
+    except DownloadError as error:
+        remedy = (
+            f"On a machine with a network, download {SOURCES[0].format(name=name)} and put it (zipped or not) "
+            f"into a folder that MFHELPERS_DATA names, or pass path=."
+        )
+        if source == "movielens":
+            raise DownloadError(f"{error}\n{remedy}") from error
+        return _simulated(dataset, f"because {error}\n{remedy}")
+
+
+def find_local(name: str) -> Path | None:
+    """Where on this machine `load_ratings(name)` would read the set without a network, or None."""
+    dataset = DATASETS[name]
+    places = [_located(dataset, folder) for folder in _data_folders()]
+    cached = cache_folder() / f"{name}.zip"
+    return next(filter(None, places), cached if cached.exists() else None)
+
+
+def _data_folders() -> list[Path]:
+    named = os.environ.get("MFHELPERS_DATA", "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in named if folder]
+
+
+def cache_folder() -> Path:
+    """The folder that downloads are kept in: MFHELPERS_CACHE, or this user's cache folder."""
+    chosen = os.environ.get("MFHELPERS_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("mfhelpers", appauthor=False)
+
+
+def _download(dataset: Dataset, patience: Patience) -> Path:
+    """The verified zip in the cache, downloaded if need be."""
+    cached = cache_folder() / f"{dataset.name}.zip"
+    urls = [source.format(name=dataset.name) for source in SOURCES]
+    if os.environ.get("MFHELPERS_OFFLINE", "0") not in ("", "0"):
+        if not cached.exists():
+            raise DownloadError(f"{dataset.name} is not on this machine, and MFHELPERS_OFFLINE forbids a download.")
+        urls = []
+    return fetch(urls, cached, dataset.sha256, dataset.size, patience=patience)
+
+
+def _simulated(dataset: Dataset, why: str) -> Ratings:
+    _announce(
+        f"These are SIMULATED ratings in the shape of {dataset.name}, {why}\n"
+        "Everything runs, but the numbers and film titles in the text belong to the real data."
+    )
+    return simulate_ratings(
+        dataset.n_users, dataset.n_items, dataset.n_ratings, scale=dataset.scale, name=dataset.name
+    )[0]
+
+
+def _announce(text: str) -> None:
+    """A notice that nobody can miss."""
+    rule = "=" * 88
+    box = (
+        '<div style="border: 4px solid #d55e00; background: #fff3e6; color: #1a1a1a; padding: 0.8em 1.2em; '
+        f'font-size: 110%; white-space: pre-wrap">⚠ {html.escape(text)}</div>'
+    )
+    show({"text/html": box, "text/plain": f"{rule}\n⚠ {text}\n{rule}"})
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def _main_file(name: str) -> str:
+    return {"ml-100k": "u.data", "ml-1m": "ratings.dat"}.get(name, "ratings.csv")
+
+
+def _located(dataset: Dataset, place: Path, must: bool = False) -> Path | None:
+    """The folder or zip that holds the set: `place` itself, or a folder or zip in it named like the set."""
+    main = _main_file(dataset.name)
+    if place.is_file():
+        return place
+    if (place / main).is_file() and (must or place.name == dataset.name):
+        return place
+    if (place / dataset.name / main).is_file():
+        return place / dataset.name
+    if (place / f"{dataset.name}.zip").is_file():
+        return place / f"{dataset.name}.zip"
+    if must:
+        raise DataError(f"{place} holds neither {main}, nor {dataset.name}/{main}, nor {dataset.name}.zip")
+    return None
+
+
+class _Files:
+    """The members of a data set, in a folder or in a zip; a zip is never unpacked."""
+
+    def __init__(self, dataset: Dataset, place: Path, archive: zipfile.ZipFile | None) -> None:
+        self.dataset, self.place, self.archive = dataset, place, archive
+
+    def has(self, member: str) -> bool:
+        if self.archive is None:
+            return (self.place / member).is_file()
+        return f"{self.dataset.name}/{member}" in self.archive.namelist()
+
+    def open(self, member: str) -> IO[bytes]:
+        if not self.has(member):
+            raise DataError(f"{self.place} has no {member}")
+        if self.archive is None:
+            return open(self.place / member, "rb")
+        # read into memory at once: pandas seeks, and a damaged member shows here and nowhere later
+        return io.BytesIO(self.archive.read(f"{self.dataset.name}/{member}"))
+
+
+@contextmanager
+def _opened(dataset: Dataset, place: Path) -> Iterator[_Files]:
+    if place.is_dir():
+        yield _Files(dataset, place, None)
+        return
+    with zipfile.ZipFile(place) as archive:
+        yield _Files(dataset, place, archive)
+
+
+def _read(dataset: Dataset, place: Path) -> Ratings:
+    try:
+        with _opened(dataset, place) as files:
+            columns = _read_columns(dataset, files)
+            _verify(dataset, place, *columns)
+            titles, genres = _read_items(dataset, files)
+            folds = _read_folds(files, *columns[:2]) if dataset.name == "ml-100k" else None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{place} is damaged and cannot be read as {dataset.name}: {error}") from error
+    users, items, values, timestamps = columns
+    return Ratings.from_arrays(
+        users, items, values, timestamps,
+        scale=dataset.scale, titles=titles, genres=genres, folds=folds, name=dataset.name, source="movielens",
+    )  # fmt: skip
+
+
+def _table(file: IO[bytes], **options) -> pd.DataFrame:
+    with file:
+        return pd.read_csv(file, **options)
+
+
+def _read_columns(dataset: Dataset, files: _Files) -> tuple[np.ndarray, ...]:
+    types = {"user": np.int64, "item": np.int64, "rating": np.float32, "timestamp": np.int64}
+    layout = {
+        "u.data": dict(sep="\t", header=None),
+        "ratings.dat": dict(sep=":", header=None, usecols=[0, 2, 4, 6]),  # "::" between the fields
+        "ratings.csv": dict(sep=",", header=0),
+    }[_main_file(dataset.name)]
+    names = list(types)
+    if "usecols" in layout:
+        names = ["user", "_1", "item", "_2", "rating", "_3", "timestamp"]
+        layout["usecols"] = list(types)
+    frame = _table(files.open(_main_file(dataset.name)), names=names, dtype=types, **layout)
+    return tuple(frame[column].to_numpy() for column in types)
+
+
+def _verify(dataset: Dataset, place: Path, users, items, values, timestamps) -> None:
+    """Compare rows, users, items, scale and, where it is known, every value with the original."""
+    counts = {"ratings": len(values), "users": len(np.unique(users)), "items": len(np.unique(items))}
+    wanted = {"ratings": dataset.n_ratings, "users": dataset.n_users, "items": dataset.n_items}
+    if counts != wanted:
+        seen, hoped = (", ".join(f"{n:,} {what}" for what, n in c.items()) for c in (counts, wanted))
+        hint = " A copy with 100,003 rows and a user 0 goes round in Spark courses." if 0 in users else ""
+        raise DataError(f"{place} is not the original {dataset.name}: it has {seen}, the original {hoped}.{hint}")
+    low, high, step = dataset.scale
+    if not ((values >= low) & (values <= high) & (values % step == 0)).all():
+        raise DataError(f"{place} is not the original {dataset.name}: it has ratings off the scale {dataset.scale}")
+    if dataset.content is not None and _content(users, items, values, timestamps) != dataset.content:
+        raise DataError(
+            f"{place} is not the original {dataset.name}: the counts agree but values or their order differ, "
+            "and every split would differ with them. Download it again."
+        )
+
+
+def _content(users, items, values, timestamps) -> str:
+    columns = (users, items, np.rint(values * 2), timestamps)
+    return hashlib.sha256(b"".join(np.asarray(c).astype("<i8").tobytes() for c in columns)).hexdigest()
+
+
+def _read_items(dataset: Dataset, files: _Files) -> tuple[dict[int, str], dict[int, str]]:
+    """Titles and genres by item id."""
+    if dataset.name == "ml-100k":
+        frame = _table(files.open("u.item"), sep="|", header=None, encoding="latin-1")
+        with files.open("u.genre") as file:
+            names = [line.split("|")[0] for line in file.read().decode("latin-1").split("\n") if "|" in line]
+        flags = frame.iloc[:, 5 : 5 + len(names)].to_numpy(bool)
+        genres = ["|".join(np.array(names)[row]) for row in flags]
+        return dict(zip(frame[0], frame[1], strict=True)), dict(zip(frame[0], genres, strict=True))
+    if dataset.name == "ml-1m":
+        with files.open("movies.dat") as file:
+            lines = file.read().decode("latin-1").splitlines()
+        rows = [line.split("::") for line in lines if line]
+        return {int(r[0]): r[1] for r in rows}, {int(r[0]): r[2] for r in rows}
+    frame = _table(files.open("movies.csv"), encoding="utf-8")
+    genres = frame["genres"].replace("(no genres listed)", "")
+    return dict(zip(frame["movieId"], frame["title"], strict=True)), dict(zip(frame["movieId"], genres, strict=True))
+
+
+def _read_folds(files: _Files, users: np.ndarray, items: np.ndarray) -> np.ndarray | None:
+    """For each rating the official fold, 1 to 5, in which it is a test rating; None without the files."""
+    if not all(files.has(f"u{fold}.test") for fold in range(1, 6)):
+        return None
+    folds = np.zeros((users.max() + 1, items.max() + 1), np.int8)
+    for fold in range(1, 6):
+        pairs = _table(files.open(f"u{fold}.test"), sep="\t", header=None, usecols=[0, 1]).to_numpy()
+        if (pairs > [users.max(), items.max()]).any() or (pairs < 0).any():
+            raise DataError(f"{files.place}: u{fold}.test names users or items that u.data has not")
+        folds[pairs[:, 0], pairs[:, 1]] = fold
+    of_rating = folds[users, items]
+    if (of_rating == 0).any() or np.count_nonzero(folds) != len(users):
+        raise DataError(f"{files.place}: u1.test to u5.test do not divide u.data into five parts")
+    return of_rating

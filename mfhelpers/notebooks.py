@@ -1,0 +1,175 @@
+"""The lessons as files: where they are, a student's copy, running them."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .files import replacing
+
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+CELL_SECONDS = 300
+
+
+def folder() -> Path:
+    """The notebooks that belong to this package: of its checkout, or inside the installed package.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither is there.
+    """
+    package = Path(__file__).parent
+    for place in (package.parent / "notebooks", package / "lessons"):
+        if any(place.glob("*.ipynb")):
+            return place
+    raise FileNotFoundError(f"no notebooks beside or inside {package}: install mfhelpers again")
+
+
+def copy_to(target: str | os.PathLike) -> tuple[list[Path], list[Path]]:
+    """Copy the notebooks to a folder of the student's own, which a `git pull` then never touches.
+
+    A file that is there already is kept, whatever is in it: it may hold somebody's work.
+
+    Returns
+    -------
+    copied, kept : lists of paths relative to `target`; `kept` has those that differ from the course's.
+
+    Raises
+    ------
+    ValueError
+        If `target` lies inside the course's own notebooks.
+    """
+    source, target = folder(), Path(target).expanduser()
+    if target.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"{target} is where the course itself lies: choose a folder outside {source}")
+    copied, kept = [], []
+    for file in sorted(source.rglob("*")):
+        relative = file.relative_to(source)
+        if not file.is_file() or any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
+            continue
+        if not (target / relative).exists():
+            with replacing(target / relative) as new, open(file, "rb") as old:
+                shutil.copyfileobj(old, new)
+            copied.append(relative)
+        elif not filecmp.cmp(file, target / relative, shallow=False):
+            kept.append(relative)
+    return copied, kept
+
+
+@dataclass
+class Run:
+    """How the run of one notebook went; `problem` is empty if it went well."""
+
+    name: str
+    seconds: float
+    megabytes: float
+    data: str
+    problem: str
+
+
+def run(source: Path, target: Path, cell_seconds: int = CELL_SECONDS) -> Run:
+    """Run a notebook from top to bottom and write it, with its outputs, to `target`.
+
+    `source` and `target` may be the same file; it is replaced only if every cell ran. What is
+    written depends on the outputs alone: no time, path or version of this machine gets in.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    notebook = nbformat.read(source, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=cell_seconds, kernel_name="python3", record_timing=False, coalesce_streams=True,
+        resources={"metadata": {"path": str(source.parent)}},
+    )  # fmt: skip
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar at 41 % is no part of a page
+    started, problem = time.perf_counter(), ""
+    with _PeakMemory() as memory:
+        try:
+            client.execute()
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            number = next((n for n, cell in enumerate(notebook.cells) if _failed(cell)), None)
+            where = f"cell {number}: " if number is not None else ""
+            problem = where + (getattr(error, "ename", "") or type(error).__name__)
+            problem += f": {getattr(error, 'evalue', '') or error}".splitlines()[0]
+    if not problem or source != target:
+        normalise(notebook)
+        with replacing(target) as file:
+            file.write((nbformat.writes(notebook) + "\n").encode())
+    return Run(source.name, time.perf_counter() - started, memory.peak / 1e6, _data_source(notebook), problem)
+
+
+def normalise(notebook) -> None:
+    """Strip what differs between two runs of the same notebook."""
+    notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = {"tags": tags} if tags else {}
+
+
+def run_all(target: Path, in_place: bool = False, names: list[str] | None = None) -> int:
+    """Run the lessons one after the other with a progress line each; returns how many failed."""
+    lessons = [
+        path for path in sorted(folder().glob("*.ipynb")) if not names or path.stem in names or path.name in names
+    ]
+    if not lessons:
+        print(f"no notebook in {folder()} is called {', '.join(names or [])}", file=sys.stderr)
+        return 1
+    # one thread: its sums are the same on every machine
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    runs = []
+    for number, path in enumerate(lessons, 1):
+        print(f"[{number}/{len(lessons)}] {path.name} …", end="", flush=True)
+        runs.append(run(path, path if in_place else target / path.name))
+        print(f" {runs[-1].seconds:.1f} s{'  FAILED' if runs[-1].problem else ''}", flush=True)
+    width = max(len(r.name) for r in runs)
+    print(f"\n{'lesson':<{width}}  seconds  peak MB  data       result")
+    for r in runs:
+        print(f"{r.name:<{width}}  {r.seconds:7.1f}  {r.megabytes:7.0f}  {r.data:<9}  {r.problem or 'ok'}")
+    return sum(bool(r.problem) for r in runs)
+
+
+def _failed(cell) -> bool:
+    return any(
+        o.output_type == "error" for o in cell.get("outputs", [])
+    ) and "raises-exception" not in cell.metadata.get("tags", [])
+
+
+def _data_source(notebook) -> str:
+    """What the notebook's own outputs say about its data."""
+    text = str([cell.get("outputs") for cell in notebook.cells])
+    return "simulated" if "SIMULATED" in text else "movielens"
+
+
+class _PeakMemory:
+    """Watches the memory of this process's children, so of the kernel and what it starts."""
+
+    def __enter__(self) -> _PeakMemory:
+        self.peak, self._done = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        import psutil
+
+        me = psutil.Process()
+        while not self._done.wait(0.1):
+            total = 0
+            for child in me.children(recursive=True):
+                try:
+                    total += child.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.peak = max(self.peak, total)
+
+    def __exit__(self, *error) -> None:
+        self._done.set()
+        self._thread.join()

@@ -1,0 +1,129 @@
+"""One style for all figures, and a way to show them with a text for those who cannot see them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from .display import show as show_bundle
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers and lines differ as well.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000",
+)  # fmt: skip
+DPI = 144  # drawn at twice the size it is shown in, for sharp text on any screen
+STYLE = {
+    "figure.figsize": (7.0, 4.0),
+    "figure.dpi": 72,
+    "figure.constrained_layout.use": True,
+    "font.size": 11,
+    "axes.titlesize": 12.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "legend.frameon": False,
+    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK])
+    + matplotlib.cycler(marker=["o", "s", "^", "D", "v", "P", "x"])
+    + matplotlib.cycler(linestyle=["-", "--", "-.", ":", "-", "--", "-."]),
+    "svg.hashsalt": "mfhelpers",
+}
+
+
+def use_style() -> None:
+    """Make the style of the lessons the default of this process; every lesson calls it once."""
+    plt.rcParams.update(STYLE)
+
+
+def show(fig: Any, alt: str) -> None:
+    """Show a figure once, with `alt` as its text for screen readers, and close it.
+
+    Parameters
+    ----------
+    fig : matplotlib figure
+    alt : str
+        What the figure shows, as a finding in a sentence or two; stored with the picture.
+
+    Raises
+    ------
+    ValueError
+        If the text is missing, or an axis with data has no label.
+    """
+    if len(alt.split()) < 5:
+        raise ValueError(f"alt={alt!r}: say in a sentence what the figure shows")
+    for ax in fig.axes:
+        if ax.has_data() and ax.axison and not (ax.get_xlabel() and ax.get_ylabel()):
+            raise ValueError(
+                f"the axes {ax.get_title(loc='left') or ax.get_title() or ''!r} lack a label: ax.set(xlabel=…, ylabel=…)"
+            )
+    buffer = io.BytesIO()
+    # no software version in the file: the bytes shall not change with it
+    fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    width = round(fig.get_size_inches()[0] * DPI / 1.5)
+    plt.close(fig)
+    png = base64.b64encode(buffer.getvalue()).decode()
+    show_bundle({"image/png": png, "text/plain": f"[figure: {alt}]"}, {"image/png": {"alt": alt, "width": width}})
+
+
+def training_curves(histories: Mapping[str, Any], ax: Any = None, title: str | None = None) -> Any:
+    """Draw RMSE against epochs for `History` objects by name: train and, where there is any, validation.
+
+    Returns
+    -------
+    The axes, labelled; `show(ax.figure, alt=…)` shows them.
+    """
+    ax = plt.subplots()[1] if ax is None else ax
+    for name, history in histories.items():
+        for part, values in (("train", history.train_rmse), ("validation", history.valid_rmse)):
+            if values:
+                ax.plot(range(len(values)), values, label=f"{name} {part}".strip(), markevery=max(1, len(values) // 12))
+    ax.set(xlabel="epochs", ylabel="RMSE, stars")
+    if title:
+        ax.set_title(title)
+    ax.legend()
+    return ax
+
+
+def long_tail(ax: Any, counts: Any, **line: Any) -> None:
+    """Draw how many ratings each user or item has, most first, on two logarithmic axes."""
+    counts = np.sort(np.asarray(counts))[::-1]
+    counts = counts[counts > 0]
+    ax.loglog(np.arange(1, len(counts) + 1), counts, markevery=0.1, **line)
+
+
+def film_map(ax: Any, points: Any, labels: Any) -> None:
+    """Draw points with their names beside them; names that would cover an earlier one are left out.
+
+    Parameters
+    ----------
+    ax : matplotlib axes, with its limits set or free
+    points : array, shape (n, 2)
+    labels : n str
+        The most important first.
+    """
+    points = np.asarray(points)
+    ax.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, marker="o")
+    ax.margins(0.12)
+    ax.figure.draw_without_rendering()  # positions are known only once the layout is made
+    renderer = ax.figure.canvas.get_renderer()
+    frame, taken = ax.get_window_extent(renderer), []
+    for (x, y), label in zip(points, labels, strict=True):
+        for dx, align in ((5, "left"), (-5, "right")):
+            text = ax.annotate(label, (x, y), (dx, 0), textcoords="offset points", fontsize=8.5, ha=align, va="center")
+            box = text.get_window_extent(renderer)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()

@@ -1,0 +1,347 @@
+"""The one type that ratings travel in: who rated what, how high, and when."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+if TYPE_CHECKING:
+    import torch
+
+PER_RATING = ("users", "items", "values", "timestamps", "folds")
+
+
+class Scale(NamedTuple):
+    """The values a rating may take: from `low` to `high` in steps of `step` (0: anything between)."""
+
+    low: float
+    high: float
+    step: float = 0.0
+
+    def __str__(self) -> str:
+        steps = f" in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{steps}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ratings:
+    """Ratings as a list of (user, item, value), with the labels that belong to the numbers.
+
+    The arrays are checked when the object is made and read-only afterwards, so a `Ratings` that
+    exists is sound. `ratings[index]` selects ratings and keeps the numbering of users and items;
+    that is why a train and a test part can be compared.
+
+    Parameters
+    ----------
+    users, items : int64 arrays, shape (n,)
+        Row and column numbers, 0 ≤ users < n_users and 0 ≤ items < n_items.
+    values : float32 array, shape (n,)
+        The ratings, within `scale`.
+    n_users, n_items : int
+        Size of the whole matrix, users and items without a rating included.
+    scale : Scale or (low, high, step)
+        Permitted values, in stars. A step of 0 permits any value in between.
+    timestamps : int64 array, shape (n,), optional
+        Seconds since 1970, UTC.
+    user_ids, item_ids : arrays, shapes (n_users,) and (n_items,), optional
+        The labels that the data set uses; the default is the numbers themselves.
+    titles, genres : str arrays, shape (n_items,), optional
+        A film's title, and its genres joined by ``|``.
+    folds : int8 array, shape (n,), optional
+        The data set's own cross-validation: the fold in which a rating is a test rating.
+    name, source : str
+        Which data set, and where it came from: "movielens", "simulated" or "arrays".
+
+    Raises
+    ------
+    ValueError
+        For no ratings at all, unequal lengths, a number out of range, NaN, a value off the scale,
+        or a (user, item) pair that occurs twice.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    n_users: int
+    n_items: int
+    scale: Scale
+    timestamps: np.ndarray | None = None
+    user_ids: np.ndarray | None = None
+    item_ids: np.ndarray | None = None
+    titles: np.ndarray | None = None
+    genres: np.ndarray | None = None
+    folds: np.ndarray | None = None
+    name: str = "ratings"
+    source: str = "arrays"
+
+    def __post_init__(self) -> None:
+        n = len(self.values)
+        if n == 0:
+            raise ValueError("there is no rating in this selection: a Ratings holds at least one")
+        put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
+        put("scale", _checked_scale(self.scale))
+        for field, limit in (("users", self.n_users), ("items", self.n_items)):
+            put(field, _checked_ids(field, getattr(self, field), limit, n))
+        put("values", _checked_values(self.values, self.scale))
+        for field, dtype in (("timestamps", np.int64), ("folds", np.int8)):
+            if getattr(self, field) is not None:
+                put(field, _read_only(getattr(self, field), dtype, n, field))
+        for field, length in (("user_ids", self.n_users), ("item_ids", self.n_items)):
+            labels = getattr(self, field)
+            put(field, _read_only(np.arange(length) if labels is None else labels, None, length, field))
+        for field in ("titles", "genres"):
+            if getattr(self, field) is not None:
+                put(field, _read_only(getattr(self, field), None, self.n_items, field))
+        _refuse_duplicates(self.users, self.items, self.n_items)
+
+    # -- construction ----------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls,
+        users: Any,
+        items: Any,
+        values: Any,
+        timestamps: Any = None,
+        *,
+        scale: Scale | tuple | None = None,
+        duplicates: str = "raise",
+        titles: dict[Any, str] | None = None,
+        genres: dict[Any, str] | None = None,
+        **fields: Any,
+    ) -> Ratings:
+        """Make `Ratings` from labels of any kind: raw ids, names, strings.
+
+        Parameters
+        ----------
+        users, items, values, timestamps : array-likes, shape (n,)
+            Labels are numbered in sorted order and kept in `user_ids` and `item_ids`.
+        scale : Scale or (low, high, step), optional
+            Taken from the values if not given: their minimum, maximum and, for whole and half
+            stars, the step. Give it if the extremes may be missing: a wrong scale clips silently.
+        duplicates : {"raise", "last", "mean"}
+            What to do with a (user, item) pair that occurs more than once.
+        titles, genres : dict from item label to text, optional
+            Items that are not in the dictionary get their label as a title, and no genre.
+        **fields
+            `name`, `source`, `folds` as in the class.
+
+        Raises
+        ------
+        ValueError
+            For missing labels, unequal lengths, and all that the class itself refuses.
+        """
+        users, items = np.asarray(users), np.asarray(items)
+        values = np.asarray(values, dtype=np.float32)
+        _same_lengths(users=users, items=items, values=values)
+        if len(values) == 0:
+            raise ValueError("there is no rating in these arrays: a Ratings holds at least one")
+        user_numbers, user_ids = _numbered("user", users)
+        item_numbers, item_ids = _numbered("item", items)
+        if duplicates not in ("raise", "last", "mean"):
+            raise ValueError(f"duplicates={duplicates!r}: choose 'raise', 'last' or 'mean'")
+        columns = {"users": user_numbers, "items": item_numbers, "values": values, "timestamps": timestamps}
+        columns["folds"] = fields.pop("folds", None)
+        if duplicates != "raise":
+            columns = _merge_duplicates(columns, len(item_ids), duplicates)
+        return cls(
+            **columns,
+            n_users=len(user_ids),
+            n_items=len(item_ids),
+            scale=_guessed_scale(values) if scale is None else scale,
+            user_ids=user_ids,
+            item_ids=item_ids,
+            titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),
+            genres=None if genres is None else np.array([genres.get(i, "") for i in item_ids.tolist()]),
+            **fields,
+        )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        user: str = "user",
+        item: str = "item",
+        rating: str = "rating",
+        timestamp: str | None = None,
+        **options: Any,
+    ) -> Ratings:
+        """Make `Ratings` from the named columns of a data frame; `options` as in `from_arrays`.
+
+        Raises
+        ------
+        KeyError
+            If a column is missing; the message lists those that are there.
+        """
+        wanted = [user, item, rating] + ([timestamp] if timestamp else [])
+        missing = [column for column in wanted if column not in frame.columns]
+        if missing:
+            raise KeyError(f"no column {missing[0]!r}; the frame has {list(frame.columns)}")
+        arrays = [frame[column].to_numpy() for column in wanted]
+        return cls.from_arrays(*arrays, **options)
+
+    # -- use -------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Ratings:
+        """Select ratings by a slice, a mask or positions; users, items and labels stay as they are."""
+        if np.ndim(index) == 0 and not isinstance(index, slice):
+            index = [index]
+        columns = {f: getattr(self, f)[index] for f in PER_RATING if getattr(self, f) is not None}
+        return dataclasses.replace(self, **columns)
+
+    @property
+    def density(self) -> float:
+        """Share of the user × item matrix that is rated, 0 to 1."""
+        return len(self) / (self.n_users * self.n_items)
+
+    @property
+    def user_counts(self) -> np.ndarray:
+        """Number of ratings of each user, shape (n_users,)."""
+        return np.bincount(self.users, minlength=self.n_users)
+
+    @property
+    def item_counts(self) -> np.ndarray:
+        """Number of ratings of each item, shape (n_items,)."""
+        return np.bincount(self.items, minlength=self.n_items)
+
+    def to_csr(self) -> scipy.sparse.csr_array:
+        """The ratings as a sparse matrix, shape (n_users, n_items), float32."""
+        return scipy.sparse.csr_array((self.values, (self.users, self.items)), shape=(self.n_users, self.n_items))
+
+    def to_tensors(self, device: Any = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Copies of users, items (int64) and values (float32) as tensors on `device`."""
+        import torch
+
+        return tuple(torch.tensor(array, device=device) for array in (self.users, self.items, self.values))
+
+    def __repr__(self) -> str:
+        return (
+            f"Ratings({self.name}, {self.source}: {len(self):,} ratings, {self.n_users:,} users × "
+            f"{self.n_items:,} items, {self.scale})"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the shape in words, and the first five ratings."""
+        head = self[:5]
+        table = {"user": head.user_ids[head.users], "item": head.item_ids[head.items]}
+        if self.titles is not None:
+            table["title"] = head.titles[head.items]
+        table["rating"] = head.values
+        if self.timestamps is not None:
+            table["when"] = pd.to_datetime(head.timestamps, unit="s").strftime("%Y-%m-%d")
+        origin = "SIMULATED, not real ratings" if self.source == "simulated" else self.source
+        return (
+            f"<p><b>{html.escape(self.name)}</b> ({html.escape(origin)}): {len(self):,} ratings by "
+            f"{self.n_users:,} users of {self.n_items:,} items, {self.density:.2%} of all pairs; "
+            f"{self.scale}, mean {self.values.mean(dtype=np.float64):.2f}. The first {len(head)}:</p>"
+            + pd.DataFrame(table).to_html(index=False, border=0)
+        )
+
+
+# -- checks --------------------------------------------------------------------------------------
+
+
+def _checked_scale(scale: Any) -> Scale:
+    try:
+        low, high, step = scale = Scale(*map(float, scale))
+    except TypeError as error:
+        raise ValueError(f"scale={scale!r}: give (low, high, step), such as (1, 5, 1)") from error
+    if not (np.isfinite([low, high, step]).all() and low <= high and step >= 0):
+        raise ValueError(f"scale={tuple(scale)}: low may not exceed high, the step may not be negative")
+    return scale
+
+
+def _read_only(array: Any, dtype: Any, length: int, what: str) -> np.ndarray:
+    array = np.array(array, dtype=dtype)
+    if array.shape != (length,):
+        raise ValueError(f"{what} has shape {array.shape}, expected ({length},)")
+    array.flags.writeable = False
+    return array
+
+
+def _checked_ids(what: str, ids: Any, limit: int, n: int) -> np.ndarray:
+    if np.asarray(ids).dtype.kind not in "iu":
+        raise ValueError(
+            f"{what} has type {np.asarray(ids).dtype}, expected integers; Ratings.from_arrays numbers labels"
+        )
+    ids = _read_only(ids, np.int64, n, what)
+    bad = (ids < 0) | (ids >= limit)
+    if bad.any():
+        at = int(bad.argmax())
+        raise ValueError(
+            f"{what}[{at}] is {ids[at]}, outside 0 … {limit - 1} ({int(bad.sum())} such): "
+            f"Ratings.from_arrays numbers any labels"
+        )
+    return ids
+
+
+def _checked_values(values: Any, scale: Scale) -> np.ndarray:
+    values = _read_only(values, np.float32, len(values), "values")
+    missing = ~np.isfinite(values)
+    if missing.any():
+        raise ValueError(
+            f"values[{int(missing.argmax())}] is {values[missing.argmax()]} ({int(missing.sum())} such): "
+            "leave out what was not rated, a list has no gaps"
+        )
+    off = (values < scale.low) | (values > scale.high)
+    if scale.step:
+        steps = (values - scale.low) / scale.step
+        off |= np.abs(steps - np.rint(steps)) > 1e-4
+    if off.any():
+        at = int(off.argmax())
+        raise ValueError(f"values[{at}] is {values[at]:g}, off the scale {scale} ({int(off.sum())} such)")
+    return values
+
+
+def _refuse_duplicates(users: np.ndarray, items: np.ndarray, n_items: int) -> None:
+    keys = users * np.int64(n_items) + items
+    keys.sort()
+    twice = keys[1:] == keys[:-1]
+    if twice.any():
+        user, item = divmod(int(keys[twice.argmax()]), n_items)
+        raise ValueError(
+            f"user {user} rates item {item} more than once ({int(twice.sum())} such): "
+            "Ratings.from_arrays(…, duplicates='last') keeps the last"
+        )
+
+
+def _same_lengths(**arrays: np.ndarray) -> None:
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
+        raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
+
+
+def _numbered(what: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    numbers, ids = pd.factorize(labels, sort=True)
+    if (numbers < 0).any():
+        raise ValueError(f"{what} label {int((numbers < 0).argmax())} is missing (NaN or None)")
+    return numbers.astype(np.int64), np.asarray(ids)
+
+
+def _guessed_scale(values: np.ndarray) -> Scale:
+    for step in (1.0, 0.5):
+        if np.isfinite(values).all() and not (values % step).any():
+            return Scale(float(values.min()), float(values.max()), step)
+    return Scale(float(np.nanmin(values)), float(np.nanmax(values)), 0.0)
+
+
+def _merge_duplicates(columns: dict[str, Any], n_items: int, how: str) -> dict[str, Any]:
+    keys = columns["users"] * np.int64(n_items) + columns["items"]
+    # unique() keeps the first of equal keys: looking at the list backwards makes that the last
+    _, backwards, groups = np.unique(keys[::-1], return_index=True, return_inverse=True)
+    last = len(keys) - 1 - backwards
+    order = np.argsort(last)
+    merged = {f: None if v is None else np.asarray(v)[last[order]] for f, v in columns.items()}
+    if how == "mean":
+        sums = np.bincount(groups, weights=columns["values"][::-1].astype(np.float64))
+        merged["values"] = (sums / np.bincount(groups))[order].astype(np.float32)
+    return merged

@@ -1,0 +1,162 @@
+"""Ratings whose true factors are known, in the shape of MovieLens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .factors import Factors
+from .ratings import Ratings, Scale
+
+# Chosen so that the usual models score on the default simulation about what they score on ml-100k:
+# RMSE 1.13 for the mean, .95 for biases, .92 for a factorisation.
+SD_USER_BIAS, SD_ITEM_BIAS, SD_SIGNAL, SD_NOISE = 0.46, 0.52, 0.46, 0.85
+POPULAR_IS_LIKED = 0.22  # stars of item bias for one standard deviation of log popularity
+EXACT_CELLS = 8_000_000  # a matrix of more cells is drawn by rejection at first
+FIRST_DAY, DAYS = 874_724_710, 214  # ml-100k's: 20 September 1997, seven months
+
+
+def simulate_ratings(
+    n_users: int = 943,
+    n_items: int = 1682,
+    n_ratings: int = 100_000,
+    n_factors: int = 5,
+    *,
+    scale: Scale | tuple = (1, 5, 1),
+    mean: float = 3.55,
+    noise: float = SD_NOISE,
+    min_per_user: int = 20,
+    seed: int = 0,
+    name: str = "simulated",
+) -> tuple[Ratings, Factors]:
+    """Draw ratings from known factors, biases and noise, shaped like ml-100k.
+
+    A few users rate hundreds of items and most rate few; a few items are rated by everybody and
+    most by hardly anyone; what is popular is liked a little better; the values are whole stars.
+
+    Parameters
+    ----------
+    n_users, n_items, n_ratings : int
+        Exactly `n_ratings` distinct pairs are drawn. 20 million take well under a minute.
+    n_factors : int
+        k of the truth; 0 gives biases alone.
+    scale : Scale or (low, high, step)
+        Values are rounded to it and clipped; a step of 0 leaves them unrounded.
+    mean : float
+        μ of the truth, in stars.
+    noise : float
+        Standard deviation of what no model can explain, in stars. 0 with a step of 0 gives ratings
+        that a rank-k model fits exactly, except where they are clipped.
+    min_per_user : int
+        Every user rates at least so many items.
+    seed : int
+    name : str
+
+    Returns
+    -------
+    ratings : Ratings
+        With timestamps, in the order of time, and made-up titles.
+    truth : Factors
+        The factors that the values were drawn from, before noise, rounding and clipping; float32.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many pairs as ratings asked for, or fewer than `min_per_user` a user.
+    """
+    if not n_users * min_per_user <= n_ratings <= n_users * n_items:
+        raise ValueError(
+            f"n_ratings={n_ratings}: {n_users} users × {n_items} items with at least {min_per_user} ratings a user "
+            f"leave {n_users * min_per_user} … {n_users * n_items}"
+        )
+    rng = np.random.default_rng(seed)
+    scale = Scale(*map(float, scale))
+    popularity = rng.normal(0.0, 1.0, n_items)
+    counts = _counts_per_user(rng, n_users, n_items, n_ratings, min_per_user)
+    users, items = _draw_pairs(rng, counts, 2.1 * popularity - 0.3 * popularity**2)
+
+    liked = POPULAR_IS_LIKED * popularity
+    item_biases = rng.normal(0.0, np.sqrt(max(SD_ITEM_BIAS**2 - POPULAR_IS_LIKED**2, 0)), n_items) + liked
+    item_biases -= item_biases[items].mean()  # so that μ is the mean of what is rated
+    sd = np.sqrt(SD_SIGNAL / np.sqrt(max(n_factors, 1)))
+    truth = Factors(
+        mean,
+        rng.normal(0.0, SD_USER_BIAS, n_users).astype(np.float32),
+        item_biases.astype(np.float32),
+        rng.normal(0.0, sd, (n_users, n_factors)).astype(np.float32),
+        rng.normal(0.0, sd, (n_items, n_factors)).astype(np.float32),
+    )
+    values = truth.predict(users, items)
+    values += rng.normal(0.0, noise, n_ratings).astype(np.float32) if noise else np.float32(0)
+    if scale.step:
+        values = scale.low + scale.step * np.rint((values - scale.low) / scale.step)
+    np.clip(values, scale.low, scale.high, out=values)
+
+    # a user arrives on one day and rates within hours, as in ml-100k
+    arrival = rng.uniform(0, DAYS * 86_400, n_users)
+    seconds = (FIRST_DAY + arrival[users] + rng.exponential(7_200, n_ratings)).astype(np.int64)
+    order = np.argsort(seconds, kind="stable")
+    digits = len(str(n_items))
+    ratings = Ratings(
+        users[order],
+        items[order],
+        values[order],
+        n_users,
+        n_items,
+        scale,
+        timestamps=seconds[order],
+        user_ids=np.arange(1, n_users + 1),
+        item_ids=np.arange(1, n_items + 1),
+        titles=np.array([f"Simulated film {i:0{digits}d}" for i in range(1, n_items + 1)]),
+        name=name,
+        source="simulated",
+    )
+    return ratings, truth
+
+
+def _counts_per_user(rng: np.random.Generator, n_users: int, n_items: int, n_ratings: int, minimum: int) -> np.ndarray:
+    """How many items each user rates: at least `minimum`, at most n_items, n_ratings together."""
+    share = rng.lognormal(0.0, 1.1, n_users)
+    counts = np.full(n_users, minimum)
+    while (left := n_ratings - counts.sum()) > 0:
+        room = counts < n_items
+        extra = np.where(room, share, 0.0)
+        extra *= left / extra.sum()
+        whole = np.floor(extra).astype(np.int64)
+        # what rounding left over goes to users at random
+        lucky = rng.choice(np.flatnonzero(room), min(left - whole.sum(), room.sum()), replace=False)
+        whole[lucky] += 1
+        counts = np.minimum(counts + whole, n_items)
+    return counts
+
+
+def _draw_pairs(rng: np.random.Generator, counts: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct items for each user, item i with odds exp(logits[i]), without replacement."""
+    n_users, n_items = len(counts), len(logits)
+    pairs = np.empty(0, np.int64)
+    if n_users * n_items > EXACT_CELLS:
+        # drawing with replacement and dropping what a user has already: quick while few are dropped
+        cumulative = np.cumsum(np.exp(logits))
+        for _ in range(20):
+            missing = _missing(pairs, counts, n_items)
+            if np.count_nonzero(missing) < 0.02 * n_users:
+                break
+            users = np.repeat(np.arange(n_users), missing)
+            drawn = np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], len(users)), side="right")
+            drawn = np.sort(users * n_items + np.minimum(drawn, n_items - 1))
+            pairs = np.sort(np.concatenate([pairs, drawn]), kind="stable")  # merges two sorted runs
+            pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    missing = _missing(pairs, counts, n_items)
+    unfinished = np.flatnonzero(missing)
+    bounds = np.searchsorted(pairs, [unfinished * n_items, (unfinished + 1) * n_items])
+    added = [pairs]
+    for user, start, stop in zip(unfinished, *bounds, strict=True):
+        # the largest of logits + Gumbel noise are an exact draw without replacement
+        keys = logits + rng.gumbel(size=n_items)
+        keys[pairs[start:stop] % n_items] = -np.inf
+        added.append(user * n_items + np.argpartition(-keys, missing[user] - 1)[: missing[user]])
+    pairs = np.concatenate(added)
+    return pairs // n_items, pairs % n_items
+
+
+def _missing(pairs: np.ndarray, counts: np.ndarray, n_items: int) -> np.ndarray:
+    return counts - np.bincount(pairs // n_items, minlength=len(counts))

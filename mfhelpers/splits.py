@@ -1,0 +1,167 @@
+"""Ways to hold ratings back: each gives (train, test), both numbered like the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ratings import Ratings
+
+
+def random_split(ratings: Ratings, test: float = 0.2, seed: int = 0) -> tuple[Ratings, Ratings]:
+    """Hold back a random share of the ratings.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    test : float
+        Share of the ratings to hold back, between 0 and 1; rounded to whole ratings.
+    seed : int
+        The same seed holds back the same ratings on every machine.
+
+    Returns
+    -------
+    train, test : Ratings
+        Both in the order of `ratings`.
+
+    Raises
+    ------
+    ValueError
+        If either part would be empty.
+    """
+    chosen = np.zeros(len(ratings), bool)
+    n_test = _n_test(ratings, test)
+    chosen[np.random.default_rng(seed).permutation(len(ratings))[:n_test]] = True
+    return ratings[~chosen], ratings[chosen]
+
+
+def kfold(ratings: Ratings, n_splits: int = 5, seed: int = 42) -> Iterator[tuple[Ratings, Ratings]]:
+    """Yield `n_splits` pairs (train, test) in which every rating is a test rating once.
+
+    The folds are those of Surprise's ``KFold(n_splits, random_state=seed)`` over the same ratings
+    in the same order, so that results can be compared rating by rating.
+
+    Raises
+    ------
+    ValueError
+        If `n_splits` is below 2 or above the number of ratings.
+    """
+    if not 2 <= n_splits <= len(ratings):
+        raise ValueError(f"n_splits={n_splits}: choose 2 … {len(ratings)} folds for {len(ratings)} ratings")
+    order = np.arange(len(ratings))
+    np.random.RandomState(seed).shuffle(order)  # the old generator, because Surprise uses it
+    # an inner function, so that a wrong n_splits is refused at the call and not at the first fold
+    folds = np.array_split(order, n_splits)
+    return ((ratings[np.concatenate(folds[:f] + folds[f + 1 :])], ratings[fold]) for f, fold in enumerate(folds))
+
+
+def official_folds(ratings: Ratings) -> Iterator[tuple[Ratings, Ratings]]:
+    """Yield the data set's own folds: u1 to u5 of ml-100k.
+
+    Raises
+    ------
+    ValueError
+        If the data set came without folds of its own.
+    """
+    if ratings.folds is None:
+        raise ValueError(
+            f"{ratings.name} ({ratings.source}) has no official folds; ml-100k from MovieLens has, or use kfold"
+        )
+    return ((ratings[ratings.folds != fold], ratings[ratings.folds == fold]) for fold in np.unique(ratings.folds))
+
+
+def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
+    """Hold back the last `n` ratings of each user by time; of two at the same second, the later in the list.
+
+    Users with `n` ratings or fewer stay in the train part altogether.
+
+    Raises
+    ------
+    ValueError
+        If there are no timestamps, or no user has more than `n` ratings.
+    """
+    if n < 1:
+        raise ValueError(f"n={n}: hold back at least one rating a user")
+    order = np.lexsort((_timestamps(ratings), ratings.users))
+    counts = ratings.user_counts
+    place = np.arange(len(ratings)) - np.repeat(np.cumsum(counts) - counts, counts)
+    owner = np.repeat(np.arange(ratings.n_users), counts)
+    last = np.empty(len(ratings), bool)
+    last[order] = (place >= counts[owner] - n) & (counts[owner] > n)
+    return ratings[~last], ratings[last]
+
+
+def time_split(ratings: Ratings, test: float = 0.2) -> tuple[Ratings, Ratings]:
+    """Train on what was rated before a moment and test on what came after it.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    test : float
+        Share of the ratings to hold back. Ratings of one second stay together, on the train side.
+
+    Raises
+    ------
+    ValueError
+        If there are no timestamps, or either part would be empty.
+    """
+    times = _timestamps(ratings)
+    moment = np.sort(times)[len(ratings) - _n_test(ratings, test) - 1]
+    return ratings[times <= moment], ratings[times > moment]
+
+
+@dataclass(frozen=True)
+class ColdReport:
+    """What a test part holds that its train part has never seen; made by `cold_report`."""
+
+    n_test: int
+    cold_users: int
+    cold_items: int
+    with_cold_user: int
+    with_cold_item: int
+    with_either: int
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.n_test:,} test ratings, {self.with_either:,} ({self.with_either / self.n_test:.1%}) with a cold user or item",
+            f"cold users: {self.cold_users:,} with {self.with_cold_user:,} ratings ({self.with_cold_user / self.n_test:.1%})",
+            f"cold items: {self.cold_items:,} with {self.with_cold_item:,} ratings ({self.with_cold_item / self.n_test:.1%})",
+        ]
+        return "\n".join(lines)
+
+
+def cold_report(train: Ratings, test: Ratings) -> ColdReport:
+    """Count the users and items of `test` without a rating in `train`, and the ratings concerned.
+
+    Raises
+    ------
+    ValueError
+        If the two parts are numbered differently.
+    """
+    if (train.n_users, train.n_items) != (test.n_users, test.n_items):
+        raise ValueError(f"{train} and {test} are not parts of the same ratings")
+    cold_users, cold_items = train.user_counts == 0, train.item_counts == 0
+    user, item = cold_users[test.users], cold_items[test.items]
+    return ColdReport(
+        len(test),
+        int((cold_users & (test.user_counts > 0)).sum()),
+        int((cold_items & (test.item_counts > 0)).sum()),
+        int(user.sum()),
+        int(item.sum()),
+        int((user | item).sum()),
+    )
+
+
+def _n_test(ratings: Ratings, share: float) -> int:
+    n_test = round(share * len(ratings)) if 0 < share < 1 else 0
+    if not 0 < n_test < len(ratings):
+        raise ValueError(f"test={share}: of {len(ratings)} ratings both parts must get at least one; 0.2 is usual")
+    return n_test
+
+
+def _timestamps(ratings: Ratings) -> np.ndarray:
+    if ratings.timestamps is None:
+        raise ValueError(f"{ratings.name} has no timestamps, and a split by time needs them")
+    return ratings.timestamps

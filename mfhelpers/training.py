@@ -1,0 +1,356 @@
+"""The training loop that all gradient models share."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from .files import replacing
+from .ratings import Ratings
+
+Optimizer = torch.optim.Optimizer
+
+# Below this many factor values a step, starting the GPU's kernels takes longer than their work.
+# A rule of thumb: measure, then set device= yourself.
+SMALL_STEP = 1 << 20
+HOPELESS = 100  # a training RMSE of so many times the rating scale will not come back
+EVALUATION_CHUNK = 1 << 18  # pairs scored at a time when an epoch is judged
+
+
+class DivergenceError(ArithmeticError):
+    """The training error grew beyond all bounds, or is no longer a number."""
+
+
+@dataclass
+class History:
+    """How a training went; element 0 of each list is the state before the first epoch.
+
+    Attributes
+    ----------
+    train_rmse, valid_rmse : list of float
+        Pooled RMSE in stars at the end of each epoch; `valid_rmse` is empty without validation data.
+    seconds : list of float
+        Time spent in training steps up to the end of each epoch, judging not included.
+    n_train : int
+        Ratings in an epoch.
+    device, device_reason : str
+        Where it ran, and why there.
+    best_epoch : int
+        Epoch with the lowest validation RMSE (training RMSE without validation data).
+    stopped : str
+        "finished", "early" (no improvement for `patience` epochs) or "interrupted".
+    """
+
+    train_rmse: list[float] = field(default_factory=list)
+    valid_rmse: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    n_train: int = 0
+    device: str = "cpu"
+    device_reason: str = ""
+    stopped: str = "finished"
+
+    @property
+    def epochs(self) -> int:
+        """Whole epochs done."""
+        return len(self.train_rmse) - 1
+
+    @property
+    def best_epoch(self) -> int:
+        judged = self.valid_rmse or self.train_rmse
+        return min(range(len(judged)), key=judged.__getitem__)
+
+    @property
+    def ratings_per_second(self) -> float:
+        """Training speed over all epochs."""
+        return self.n_train * self.epochs / self.seconds[-1] if self.seconds[-1] else float("nan")
+
+    def plot(self, ax: Any = None, title: str | None = None) -> Any:
+        """Draw RMSE against epochs and return the axes; `plots.show(ax.figure, alt=…)` shows them."""
+        from . import plots  # here, so that training does not load a drawing library
+
+        return plots.training_curves({"": self}, ax=ax, title=title)
+
+    def __repr__(self) -> str:
+        valid = f", validation {self.valid_rmse[-1]:.3f}" if self.valid_rmse else ""
+        return (
+            f"History({self.stopped} after {self.epochs} epochs: RMSE {self.train_rmse[-1]:.3f}{valid}; "
+            f"{self.seconds[-1]:.1f} s on {self.device}, {self.ratings_per_second:,.0f} ratings/s)"
+        )
+
+
+def fit(
+    model: nn.Module,
+    train: Ratings,
+    valid: Ratings | None = None,
+    *,
+    epochs: int = 20,
+    batch_size: int = 1024,
+    optimizer: Optimizer | Callable[..., Optimizer] | None = None,
+    lr: float | None = None,
+    patience: int | None = None,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    checkpoint: str | os.PathLike | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train a model in place on batches of shuffled ratings, by the mean squared error of a batch.
+
+    Users and items without a training rating get rows of zeros first: see
+    `MatrixFactorization.forget_unseen`. Interrupting (Ctrl-C, or ■ in a notebook) ends the training
+    and keeps the model as it is.
+
+    Parameters
+    ----------
+    model : module with forward(user, item), as in `mfhelpers.models`
+        It is back on the CPU afterwards only if it was trained there.
+    train, valid : Ratings
+        `valid` is judged after every epoch and never trained on.
+    epochs : int
+        At most so many.
+    batch_size : int
+        Ratings in a step. The last batch of an epoch may be smaller.
+    optimizer : a torch optimiser class, a function (parameters, lr=…) -> optimiser, or an optimiser
+        Default: Adam, or SparseAdam for a model with sparse gradients. A ready optimiser brings its
+        own learning rate.
+    lr : float, optional
+        Learning rate; default 0.005.
+    patience : int, optional
+        Stop when `valid` has not improved for so many epochs, and restore the best epoch. Needs `valid`.
+    device : "auto", "cpu", "cuda", "mps" or torch.device
+        "auto" takes a GPU if there is one and a step is large enough to be worth it;
+        `History.device_reason` says why it chose.
+    seed : int
+        Of the shuffling; nothing touches PyTorch's global generator.
+    checkpoint : path, optional
+        File to write after every epoch: a temporary one first, then renamed.
+    resume : bool
+        Continue from `checkpoint` if that file exists. On the CPU the result equals that of an
+        uninterrupted run bit for bit.
+    progress : bool
+        Show a bar for what takes over two seconds.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        For settings that do not fit together, data larger than the model, or a checkpoint of
+        another training; before anything is trained.
+    DivergenceError
+        When the training RMSE stops being a number or exceeds 100 times the rating scale; the
+        message names epoch, learning rate and error. The model is left as it was one epoch before.
+    """
+    _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume)
+    target, reason = choose_device(device, batch_size, model)
+    model.to(target)
+    if getattr(model, "mean_from_train", False):
+        model.mean.fill_(float(train.values.mean(dtype="float64")))
+    if hasattr(model, "forget_unseen"):
+        model.forget_unseen(train)
+    optimizer = _ready_optimizer(model, optimizer, lr)
+    score = getattr(model, "score", model.forward)  # ids were checked: no need to do so in every step
+
+    data = train.to_tensors(target)
+    held_out = valid.to_tensors(target) if valid is not None else None
+    shuffling = torch.Generator().manual_seed(seed)
+    history = History(n_train=len(train), device=str(target), device_reason=reason)
+    best = None
+    identity = _identity(model, train, valid, batch_size, seed, optimizer)
+    if resume and Path(checkpoint).exists():
+        history, best = _restore(Path(checkpoint), identity, model, optimizer, shuffling)
+        history.device, history.device_reason, history.stopped = str(target), reason, "finished"
+    else:
+        _judge(history, score, data, held_out, 0.0)
+
+    bar = tqdm(
+        range(history.epochs, epochs), initial=history.epochs, total=epochs, unit="epoch", delay=2, disable=not progress
+    )
+    limit = HOPELESS * (train.scale.high - train.scale.low or 1)
+    try:
+        for epoch in bar:
+            if _out_of_patience(history, patience):
+                history.stopped = "early"
+                break
+            before = copy.deepcopy(model.state_dict())
+            seconds = _epoch(score, optimizer, data, batch_size, shuffling)
+            _judge(history, score, data, held_out, history.seconds[-1] + seconds)
+            if not history.train_rmse[-1] <= limit:
+                model.load_state_dict(before)
+                raise DivergenceError(
+                    f"diverged in epoch {epoch + 1} at learning rate {_rates(optimizer)}: "
+                    f"training RMSE {history.train_rmse[-1]:.3g}. Try a tenth of the learning rate."
+                )
+            if patience is not None and history.best_epoch == history.epochs:
+                best = copy.deepcopy(model.state_dict())
+            if checkpoint is not None:
+                _save(Path(checkpoint), identity, model, optimizer, shuffling, history, best)
+            bar.set_postfix_str(f"RMSE {(history.valid_rmse or history.train_rmse)[-1]:.3f}", refresh=False)
+        else:
+            if _out_of_patience(history, patience):
+                history.stopped = "early"
+    except KeyboardInterrupt:
+        history.stopped = "interrupted"
+        print(f"interrupted in epoch {history.epochs + 1}: the model so far is kept")
+    finally:
+        bar.close()
+    if best is not None:
+        model.load_state_dict(best)
+    return history
+
+
+def choose_device(device: str | torch.device, batch_size: int, model: nn.Module) -> tuple[torch.device, str]:
+    """The device to train on, and a sentence that says why.
+
+    Raises
+    ------
+    ValueError
+        If the device that was asked for is not there.
+    """
+    if device != "auto":
+        device = torch.device(device)
+        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not available.get(device.type, True):
+            raise ValueError(f"device={str(device)!r} is not available here; device='auto' or 'cpu' will do")
+        return device, "it was asked for"
+    gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
+    if gpu is None:
+        return torch.device("cpu"), "there is no GPU here"
+    if gpu == "mps" and getattr(model, "sparse", False):
+        return torch.device("cpu"), "MPS has no sparse gradients"
+    step = batch_size * getattr(model, "n_factors", 1)
+    if step < SMALL_STEP:
+        return torch.device("cpu"), f"{batch_size} ratings × k is {step:,} values a step: too little to keep a GPU busy"
+    return torch.device(gpu), f"a step of {step:,} values is enough work for a GPU"
+
+
+# -- one epoch -------------------------------------------------------------------------------------
+
+
+def _epoch(
+    score: Callable, optimizer: Optimizer, data: tuple[torch.Tensor, ...], batch_size: int, shuffling: torch.Generator
+) -> float:
+    """One pass over the ratings in a new order; returns the seconds it took."""
+    users, items, values = data
+    started = time.perf_counter()
+    # the order is drawn on the CPU, so that it is the same on every device
+    order = torch.randperm(len(values), generator=shuffling).to(values.device)
+    for batch in order.split(batch_size):
+        optimizer.zero_grad()
+        errors = score(users[batch], items[batch]) - values[batch]
+        errors.square().mean().backward()
+        optimizer.step()
+    if values.device.type == "cuda":
+        torch.cuda.synchronize(values.device)
+    return time.perf_counter() - started
+
+
+@torch.no_grad()
+def _pooled_rmse(score: Callable, data: tuple[torch.Tensor, ...]) -> float:
+    total = 0.0
+    for users, items, values in zip(*(column.split(EVALUATION_CHUNK) for column in data), strict=True):
+        total += (score(users, items) - values).square().sum().item()
+    return (total / len(data[2])) ** 0.5
+
+
+def _judge(history: History, score: Callable, data: tuple, held_out: tuple | None, seconds: float) -> None:
+    history.train_rmse.append(_pooled_rmse(score, data))
+    if held_out is not None:
+        history.valid_rmse.append(_pooled_rmse(score, held_out))
+    history.seconds.append(seconds)
+
+
+def _out_of_patience(history: History, patience: int | None) -> bool:
+    return patience is not None and history.epochs - history.best_epoch >= patience
+
+
+# -- checks before the start -----------------------------------------------------------------------
+
+
+def _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume) -> None:
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs={epochs}, batch_size={batch_size}: both must be at least 1")
+    if lr is not None and not lr > 0:
+        raise ValueError(f"lr={lr}: the learning rate must be above 0")
+    if isinstance(optimizer, Optimizer) and lr is not None:
+        raise ValueError("lr= and a ready optimiser contradict each other: the optimiser has a learning rate")
+    if patience is not None and (valid is None or patience < 1):
+        raise ValueError(f"patience={patience}: early stopping needs validation ratings and a patience of 1 or more")
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs checkpoint=, the file to continue from")
+    if isinstance(optimizer, Optimizer):
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not trained & {id(p) for p in model.parameters()}:
+            raise ValueError("this optimiser holds none of the model's parameters: was it made for an earlier model?")
+    for part in (train, valid):
+        for n in ("n_users", "n_items"):
+            if part is not None and hasattr(model, n) and getattr(part, n) > getattr(model, n):
+                raise ValueError(f"the ratings have {n}={getattr(part, n)}, the model only {getattr(model, n)}")
+
+
+def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None) -> Optimizer:
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if optimizer is None:
+        optimizer = torch.optim.SparseAdam if getattr(model, "sparse", False) else torch.optim.Adam
+    return optimizer(model.parameters(), lr=0.005 if lr is None else lr)
+
+
+def _rates(optimizer: Optimizer) -> str:
+    return ", ".join(sorted({f"{float(group['lr']):g}" for group in optimizer.param_groups}))
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+
+def _identity(model, train, valid, batch_size, seed, optimizer) -> dict[str, Any]:
+    """What must agree for a checkpoint to be continued."""
+    sums = [hashlib.sha256(part.users.tobytes() + part.items.tobytes() + part.values.tobytes()).hexdigest()
+            for part in (train, valid) if part is not None]  # fmt: skip
+    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    return {"model": type(model).__name__, "shapes": shapes, "data": sums, "batch_size": batch_size, "seed": seed,
+            "optimizer": type(optimizer).__name__}  # fmt: skip
+
+
+def _save(path: Path, identity, model, optimizer, shuffling, history: History, best) -> None:
+    state = {
+        "identity": identity,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "shuffling": shuffling.get_state(),
+        "history": dataclasses.asdict(history),
+        "best": best,
+    }
+    with replacing(path) as file:
+        torch.save(state, file)
+
+
+def _restore(path: Path, identity, model, optimizer, shuffling) -> tuple[History, dict | None]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        stored = state["identity"]
+    except Exception as error:
+        raise ValueError(f"{path} is not a checkpoint of fit, or is damaged: {error}") from error
+    different = [key for key in identity if identity[key] != stored.get(key)]
+    if different:
+        key = different[0]
+        raise ValueError(
+            f"{path} belongs to another training: its {key} is {stored.get(key)}, here it is {identity[key]}"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    shuffling.set_state(state["shuffling"])
+    return History(**state["history"]), state["best"]
