@@ -4,19 +4,22 @@
 #   make test       lint, unit tests, faults, and the notebooks
 #   make outputs    for maintainers: renew the stored outputs, on real MovieLens
 #   make format     for maintainers: let ruff lay out code and notebooks
+#   make binder     print the link that opens this repository on Binder
 #   make clean      remove what the others made
 #
 # PYTHON=python3.12 chooses another Python; TORCH_INDEX=URL another source for PyTorch (see README).
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+# The one place for the address of the course: where this clone came from, until it has a public home.
+REPOSITORY ?= $(shell git remote get-url origin 2>/dev/null)
 TORCH := $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := .venv/ready
 export PIP_DEFAULT_TIMEOUT ?= 30
 
-.PHONY: lab notebooks test outputs format clean
+.PHONY: lab notebooks test outputs format binder clean
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_movielens.ipynb
@@ -28,7 +31,7 @@ notebooks: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/pytest --nbs=auto --cov --cov-report=term
+	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 $(BIN)/pytest --nbs=auto --cov --cov-report=term
 
 outputs: $(READY)
 	$(BIN)/python -m mfhelpers run --in-place
@@ -36,6 +39,12 @@ outputs: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+binder:
+	@$(PYTHON) -c 'import sys, urllib.parse as u; a = sys.argv[1]; \
+	  sys.exit("no address: make binder REPOSITORY=https://…") if not a.startswith("https://") else \
+	  print(f"https://mybinder.org/v2/git/{u.quote(a, safe=str())}/HEAD?urlpath=lab/tree/notebooks/00_movielens.ipynb")' \
+	  "$(REPOSITORY)"
 
 clean:
 	rm -rf .venv build .pytest_cache .ruff_cache .coverage

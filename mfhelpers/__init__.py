@@ -16,6 +16,7 @@ _HOMES = {
     "metrics": ["evaluate", "rmse", "mae"],
     "baselines": ["global_mean", "item_means", "average_biases"],
     "models": ["MatrixFactorization", "BiasedMatrixFactorization"],
+    "display": ["progress"],
     "training": ["fit", "History", "DivergenceError"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -45,7 +45,7 @@ def _start(folder: Path) -> int:
     print(f"{len(copied)} files copied to {folder}")
     for path in kept:
         print(f"kept your {path}, which differs from the course's: move it away and start again to get the course's")
-    print(f"Begin with: jupyter lab {folder / '00_movielens.ipynb'}")
+    print(f'Begin with: jupyter lab "{folder / "00_movielens.ipynb"}"')
     return 0
 
 
@@ -54,7 +54,8 @@ def _run(lessons: list[str], target: Path, in_place: bool) -> int:
 
     try:
         # once, here, so that no lesson waits for a network that is not there
-        movielens.load_ratings("ml-100k", source="movielens" if in_place else "auto")
+        for name in ("ml-100k", "ml-latest-small") if in_place else ("ml-100k",):
+            movielens.load_ratings(name, source="movielens" if in_place else "auto")
     except (OSError, ValueError) as error:
         print(f"run: {error}", file=sys.stderr)
         return 1
@@ -64,4 +65,6 @@ def _run(lessons: list[str], target: Path, in_place: bool) -> int:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a log or an old console may lack some of our characters
     sys.exit(main())

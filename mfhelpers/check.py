@@ -36,6 +36,17 @@ def stated(ratings: Ratings, value: float, text: str) -> None:
     assert abs(value - float(number)) <= tolerance, f"the text says {text}, this machine measured {value:.6g}"
 
 
+def on_movielens(ratings: Ratings, holds: bool, statement: str = "the statement of the text") -> None:
+    """Require what the text says about MovieLens; on simulated ratings nothing is required.
+
+    Raises
+    ------
+    AssertionError
+        If it does not hold.
+    """
+    assert holds or ratings.source != "movielens", f"{statement} does not hold here"
+
+
 def numerical_gradient(loss: Callable[[np.ndarray], float], at: Any, step: float = 1e-5) -> np.ndarray:
     """Gradient of `loss` by central differences, (loss(x + h) - loss(x - h)) / 2h in each direction.
 
@@ -51,7 +62,7 @@ def numerical_gradient(loss: Callable[[np.ndarray], float], at: Any, step: float
     -------
     float64 array of the shape of `at`.
     """
-    at = np.array(at, dtype=np.float64)
+    at = np.asarray(at, dtype=np.float64).copy()  # np.array of a tensor warns
     gradient = np.empty_like(at)
     for index in np.ndindex(at.shape):
         kept = at[index]
@@ -77,6 +88,7 @@ def same(got: Any, expected: Any, tolerance: float = 1e-6, what: str = "the two"
     off = np.abs(got - expected) / (1 + np.abs(expected))
     worst = np.unravel_index(np.argmax(off), off.shape) if off.size else ()
     assert not off.size or off[worst] <= tolerance, (
-        f"{what} differ at {tuple(map(int, worst))}: {got[worst]:.6g} and {expected[worst]:.6g}"
+        f"{what} differ at {tuple(map(int, worst))}: {got[worst]:.6g} and {expected[worst]:.6g}, "
+        f"{abs(got[worst] - expected[worst]):.1e} apart"
     )
     return float(np.abs(got - expected).max(initial=0.0))

@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
+from typing import Any
 
 PYTHON = (3, 11)
 FREE_MEMORY, FREE_DISK = 1.0, 0.5  # GB: one lesson, and one small data set with room to spare
@@ -26,7 +28,10 @@ def doctor() -> int:
         try:
             verdict, words = "OK  ", check()
         except Exception as error:  # whatever it is, it belongs on its line and must not hide the next
-            verdict, words, failed = "FAIL", f"{error}".replace("\n", " "), failed + 1
+            words = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, ImportError):
+                words += ": repair the packages first"
+            verdict, failed = "FAIL", failed + 1
         print(f"{verdict}  {name:<16} {words}")
     print("\nReady." if not failed else f"\n{failed} to repair.")
     return failed
@@ -58,14 +63,27 @@ def _package(name: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         raise RuntimeError(f"is not installed: run `make lab`, or pip install -c constraints.txt {name}") from None
     module = {"scikit-surprise": None}.get(name, name.replace("-", "_"))  # importing surprise makes a folder at home
-    if module:
-        importlib.import_module(module)
+    try:
+        if module:
+            importlib.import_module(module)
+    except Exception as error:  # an OSError, where a library is damaged or missing
+        raise RuntimeError(
+            f"{version} cannot be imported ({type(error).__name__}: {error}): "
+            f"run `make clean lab`, or pip install --force-reinstall -c constraints.txt {name}"
+        ) from error
     return version
 
 
-def _device() -> str:
-    import torch
+def _torch() -> Any:
+    try:
+        import torch
+    except Exception as error:
+        raise RuntimeError("not known without torch: repair that first") from error
+    return torch
 
+
+def _device() -> str:
+    torch = _torch()
     if torch.cuda.is_available():
         return f"CUDA, {torch.cuda.get_device_name()}"
     if torch.backends.mps.is_available():
@@ -74,9 +92,7 @@ def _device() -> str:
 
 
 def _threads() -> str:
-    import torch
-
-    return f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+    return f"{_torch().get_num_threads()} of {os.cpu_count()} processors"
 
 
 def _memory() -> str:
@@ -108,11 +124,14 @@ def _data(name: str) -> str:
 def _cache() -> str:
     from . import movielens
 
-    place = existing = movielens.cache_folder()
-    while not existing.exists():
-        existing = existing.parent
-    if not os.access(existing, os.W_OK):
-        raise RuntimeError(f"cannot write to {place}: set MFHELPERS_CACHE to a folder that you can write")
+    place = movielens.cache_folder()
+    existing = next((folder for folder in (place, *place.parents) if os.path.lexists(folder)), place)
+    try:
+        tempfile.TemporaryFile(dir=existing).close()  # permissions alone do not tell, for root or on a read-only disk
+    except OSError as error:
+        raise RuntimeError(
+            f"cannot write to {place} ({error.strerror}): set MFHELPERS_CACHE to a folder that you can write"
+        ) from error
     free = shutil.disk_usage(existing).free / 1e9
     if free < FREE_DISK:
         raise RuntimeError(f"{free:.1f} GB free on the disk of {place}: free {FREE_DISK:g} GB, or set MFHELPERS_CACHE")

@@ -8,14 +8,16 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import filelock
 import requests
-from tqdm.auto import tqdm
+import urllib3
+
+from . import display
 
 BLOCK = 1 << 16  # bytes
 
@@ -79,11 +81,12 @@ def fetch(
             return path  # before the lock: a shared cache may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path.with_name(path.name + ".lock")):
+            problems = [] if urls else ["  no address to try (MFHELPERS_OFFLINE is set?)"]
             if path.exists():
                 if _sha256(path) == sha256:
                     return path
                 path.unlink()
-            problems = [] if urls else ["  no address to try"]
+                problems.append("  the copy that was there was damaged (wrong SHA-256 sum) and is removed")
             for url in urls:
                 try:
                     _fetch_one(url, part, sha256, size, patience, progress)
@@ -105,9 +108,9 @@ def fetch(
 
 
 def _fetch_one(url: str, part: Path, sha256: str, size: int | None, patience: Patience, progress: bool) -> None:
-    """Fill `part` from one address: continue what is there, once more after a cut, from zero after a wrong sum."""
-    attempts = 3
-    for attempt in range(attempts):
+    """Fill `part` from one address: continue what is there, twice more after a cut, from zero after a wrong sum."""
+    cuts = 0
+    while True:
         had = part.stat().st_size if part.exists() else 0
         if not had or (size is not None and had > size):
             part.unlink(missing_ok=True)
@@ -116,19 +119,20 @@ def _fetch_one(url: str, part: Path, sha256: str, size: int | None, patience: Pa
             if had != size:
                 _transfer(url, part, had, size, patience, progress)
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+            cuts += 1
             got = part.stat().st_size if part.exists() else 0
-            if got == had or attempt == attempts - 1:
+            if got == had or cuts == 3:
                 raise  # not a byte further: the server will not give more
             continue
         if _sha256(part) == sha256:
             return
         page = _is_web_page(part)
         part.unlink()
+        if had:
+            continue  # what was continued need not have been a beginning of this file
         if page:
             raise DownloadError("it sent a web page instead of the file (the login page of a guest network?)")
-        if not had:
-            break  # a whole file and a wrong one; a continued one gets a second chance from zero
-    raise DownloadError("it sent a file with a wrong SHA-256 sum")
+        raise DownloadError("it sent a file with a wrong SHA-256 sum")
 
 
 def _transfer(url: str, part: Path, had: int, size: int | None, patience: Patience, progress: bool) -> None:
@@ -140,24 +144,18 @@ def _transfer(url: str, part: Path, had: int, size: int | None, patience: Patien
         response.raise_for_status()
         if response.status_code != 206:
             had = 0
-        left = int(response.headers.get("Content-Length") or 0)
+        left = response.raw.length_remaining or 0
         if size is not None and had + left > size:
             raise DownloadError(f"it offers {had + left:,} bytes, expected {size:,}")
         free = shutil.disk_usage(part.parent).free
         if max(left, (size or 0) - had) > free:
             raise OSError(errno.ENOSPC, "No space left on device")
-        bar = tqdm(
-            desc=part.stem,
-            initial=had,
-            total=had + left or size,
-            unit="B",
-            unit_scale=True,
-            delay=2,
-            disable=not progress,
+        bar = display.progress(
+            show=progress, desc=part.stem, initial=had, total=had + left or size, unit="B", unit_scale=True
         )
         with open(part, "ab" if had else "wb") as file, bar:
             started = time.monotonic()
-            for block in response.iter_content(BLOCK):
+            for block in _blocks(response):
                 file.write(block)
                 bar.update(len(block))
                 if size is not None and file.tell() > size:
@@ -165,6 +163,19 @@ def _transfer(url: str, part: Path, had: int, size: int | None, patience: Patien
                 seconds = time.monotonic() - started
                 if seconds > patience.grace and (file.tell() - had) / seconds < patience.slowest:
                     raise DownloadError(f"it sent only {(file.tell() - had) / seconds:,.0f} bytes a second")
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives.
+
+    iter_content would wait for a block to be full: a server that sends a byte now and then would
+    hold it for hours, and one that falls silent would take what has come of it along.
+    """
+    try:
+        while block := response.raw.read1(BLOCK, decode_content=True):
+            yield block
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
 
 
 def _answer(url: str, had: int, patience: Patience) -> requests.Response:
@@ -189,6 +200,8 @@ def _answer(url: str, had: int, patience: Patience) -> requests.Response:
         answer = answers.get(timeout=patience.answer)
     except queue.Empty:
         raise requests.ConnectTimeout(f"no answer in {patience.answer:g} s") from None
+    if isinstance(answer, OSError) and not isinstance(answer, requests.RequestException):
+        raise DownloadError(str(answer)) from answer  # such as a REQUESTS_CA_BUNDLE that is not there
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -196,13 +209,15 @@ def _answer(url: str, had: int, patience: Patience) -> requests.Response:
 
 def _in_words(error: Exception, patience: Patience) -> str:
     if isinstance(error, requests.exceptions.SSLError):
-        return "its TLS certificate is not valid (expired?); certificate checks stay on"
+        of_certificate = "CERTIFICATE" in str(error)
+        cause = "its TLS certificate is not valid (expired?)" if of_certificate else "it speaks no proper TLS"
+        return f"{cause}; certificate checks stay on"
     if isinstance(error, requests.HTTPError):
         return f"it answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut in the middle of the file"
     if isinstance(error, requests.Timeout) or "timed out" in str(error).lower():
         return f"no answer in time ({patience.answer:g} s, then {patience.silence:g} s a piece)"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut in the middle of the file"
     if isinstance(error, requests.ConnectionError):
         return "cannot be reached: no network, or a wall around it"
     return str(error)

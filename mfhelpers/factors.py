@@ -49,12 +49,15 @@ class Factors:
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", float(self.mean))
         for field in ARRAYS[1:]:
-            array = np.array(getattr(self, field))
+            array = np.asarray(getattr(self, field)).copy()  # np.array of a tensor warns
             if array.dtype not in (np.float32, np.float64):
                 raise ValueError(f"{field} has type {array.dtype}, expected float32 or float64")
             array.flags.writeable = False
             object.__setattr__(self, field, array)
-        (n_users,), (n_items,) = self.user_biases.shape, self.item_biases.shape
+        for field in ("user_biases", "item_biases"):
+            if getattr(self, field).ndim != 1:
+                raise ValueError(f"{field} has shape {getattr(self, field).shape}, expected one number a row, (n,)")
+        n_users, n_items = self.n_users, self.n_items
         if self.user_factors.ndim != 2 or self.item_factors.ndim != 2:
             raise ValueError("user_factors and item_factors must be matrices, shape (n, k)")
         k = self.user_factors.shape[1]
@@ -182,9 +185,11 @@ class Factors:
 
     def _sides(self) -> tuple[np.ndarray, np.ndarray]:
         """All predictions as one product: [P | μ + b_u | 1] [Q | 1 | b_i]ᵀ."""
-        users = [self.user_factors, self.mean + self.user_biases[:, None], np.ones((self.n_users, 1))]
+        # float64 before μ is added: a float32 sum would round away what two means differ by
+        user_biases = self.user_biases.astype(np.float64)[:, None]
+        users = [self.user_factors, self.mean + user_biases, np.ones((self.n_users, 1))]
         items = [self.item_factors, np.ones((self.n_items, 1)), self.item_biases[:, None]]
-        return np.hstack(users).astype(np.float64), np.hstack(items).astype(np.float64)
+        return np.hstack(users), np.hstack(items)
 
     def cold(self, users: Any, items: Any) -> np.ndarray:
         """Which pairs have a user or an item of which nothing was learned (a row of zeros).
@@ -219,7 +224,8 @@ class Factors:
             If the file is not a whole npz with the five arrays, or they do not fit together.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # opened here, because np.load leaves a damaged file open
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 missing = [field for field in ARRAYS if field not in stored]
                 if missing:
                     raise ValueError(f"it has no {missing[0]}")

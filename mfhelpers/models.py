@@ -96,8 +96,9 @@ class MatrixFactorization(nn.Module):
 
         Nothing will train them, and their random start would be added to every prediction.
         """
-        for side, counts in (("user", train.user_counts), ("item", train.item_counts)):
-            unseen = torch.as_tensor(counts == 0, device=self.mean.device)
+        for side, ids, n in (("user", train.users, self.n_users), ("item", train.items, self.n_items)):
+            # the model's size and not the ratings': a model may be the larger one
+            unseen = torch.as_tensor(np.bincount(ids, minlength=n) == 0, device=self.mean.device)
             for table in (f"{side}_factors", f"{side}_biases"):
                 if hasattr(self, table):
                     getattr(self, table).weight[unseen] = 0

@@ -7,6 +7,7 @@ import html
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
     if source == "simulated":
         return _simulated(dataset, "because source='simulated' was asked for")
     if path is not None:
-        return _read(dataset, _located(dataset, Path(path), must=True))
+        return _read(dataset, _located(dataset, Path(path).expanduser(), must=True))
     for folder in _data_folders():
         if (located := _located(dataset, folder)) is not None:
             return _read(dataset, located)
@@ -191,7 +192,8 @@ def _announce(text: str) -> None:
         '<div style="border: 4px solid #d55e00; background: #fff3e6; color: #1a1a1a; padding: 0.8em 1.2em; '
         f'font-size: 110%; white-space: pre-wrap">⚠ {html.escape(text)}</div>'
     )
-    show({"text/html": box, "text/plain": f"{rule}\n⚠ {text}\n{rule}"})
+    # the plain one without the sign: a console of Windows, or a log, may not be able to print it
+    show({"text/html": box, "text/plain": f"{rule}\n{text}\n{rule}"})
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -204,7 +206,7 @@ def _main_file(name: str) -> str:
 def _located(dataset: Dataset, place: Path, must: bool = False) -> Path | None:
     """The folder or zip that holds the set: `place` itself, or a folder or zip in it named like the set."""
     main = _main_file(dataset.name)
-    if place.is_file():
+    if place.is_file() and (must or place.name == f"{dataset.name}.zip"):
         return place
     if (place / main).is_file() and (must or place.name == dataset.name):
         return place
@@ -249,19 +251,21 @@ def _opened(dataset: Dataset, place: Path) -> Iterator[_Files]:
 def _read(dataset: Dataset, place: Path) -> Ratings:
     try:
         with _opened(dataset, place) as files:
-            columns = _read_columns(dataset, files)
-            _verify(dataset, place, *columns)
+            users, items, values, timestamps = _read_columns(dataset, files)
+            _verify(dataset, place, users, items, values, timestamps)
             titles, genres = _read_items(dataset, files)
-            folds = _read_folds(files, *columns[:2]) if dataset.name == "ml-100k" else None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{place} is damaged and cannot be read as {dataset.name}: {error}") from error
-    users, items, values, timestamps = columns
-    return Ratings.from_arrays(
-        users, items, values, timestamps,
-        scale=dataset.scale, titles=titles, genres=genres, folds=folds, name=dataset.name, source="movielens",
-    )  # fmt: skip
+            folds = _read_folds(files, users, items) if dataset.name == "ml-100k" else None
+        return Ratings.from_arrays(
+            users, items, values, timestamps,
+            scale=dataset.scale, titles=titles, genres=genres, folds=folds, name=dataset.name, source="movielens",
+        )  # fmt: skip
+    except DataError:
+        raise
+    # what pandas, zipfile and a look-up of a missing column raise for bytes that make no sense
+    except (ValueError, LookupError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{place} is damaged and cannot be read as {dataset.name} ({error}). Download it again."
+        ) from error
 
 
 def _table(file: IO[bytes], **options) -> pd.DataFrame:
@@ -293,7 +297,7 @@ def _verify(dataset: Dataset, place: Path, users, items, values, timestamps) -> 
         hint = " A copy with 100,003 rows and a user 0 goes round in Spark courses." if 0 in users else ""
         raise DataError(f"{place} is not the original {dataset.name}: it has {seen}, the original {hoped}.{hint}")
     low, high, step = dataset.scale
-    if not ((values >= low) & (values <= high) & (values % step == 0)).all():
+    if not ((values >= low) & (values <= high)).all() or (values % step).any():
         raise DataError(f"{place} is not the original {dataset.name}: it has ratings off the scale {dataset.scale}")
     if dataset.content is not None and _content(users, items, values, timestamps) != dataset.content:
         raise DataError(
@@ -330,13 +334,15 @@ def _read_folds(files: _Files, users: np.ndarray, items: np.ndarray) -> np.ndarr
     """For each rating the official fold, 1 to 5, in which it is a test rating; None without the files."""
     if not all(files.has(f"u{fold}.test") for fold in range(1, 6)):
         return None
-    folds = np.zeros((users.max() + 1, items.max() + 1), np.int8)
+    folds, rows = np.zeros((users.max() + 1, items.max() + 1), np.int8), 0
     for fold in range(1, 6):
-        pairs = _table(files.open(f"u{fold}.test"), sep="\t", header=None, usecols=[0, 1]).to_numpy()
+        options = dict(sep="\t", header=None, usecols=[0, 1], dtype=np.int64)
+        pairs = _table(files.open(f"u{fold}.test"), **options).to_numpy()
         if (pairs > [users.max(), items.max()]).any() or (pairs < 0).any():
             raise DataError(f"{files.place}: u{fold}.test names users or items that u.data has not")
         folds[pairs[:, 0], pairs[:, 1]] = fold
+        rows += len(pairs)
     of_rating = folds[users, items]
-    if (of_rating == 0).any() or np.count_nonzero(folds) != len(users):
+    if (of_rating == 0).any() or rows != len(users):
         raise DataError(f"{files.place}: u1.test to u5.test do not divide u.data into five parts")
     return of_rating

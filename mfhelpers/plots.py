@@ -63,7 +63,8 @@ def show(fig: Any, alt: str) -> None:
     if len(alt.split()) < 5:
         raise ValueError(f"alt={alt!r}: say in a sentence what the figure shows")
     for ax in fig.axes:
-        if ax.has_data() and ax.axison and not (ax.get_xlabel() and ax.get_ylabel()):
+        labelled = ax.get_xlabel() and ax.get_ylabel()
+        if ax.has_data() and ax.axison and not labelled and ax.get_label() != "<colorbar>":
             raise ValueError(
                 f"the axes {ax.get_title(loc='left') or ax.get_title() or ''!r} lack a label: ax.set(xlabel=…, ylabel=…)"
             )
@@ -96,18 +97,19 @@ def training_curves(histories: Mapping[str, Any], ax: Any = None, title: str | N
 
 
 def long_tail(ax: Any, counts: Any, **line: Any) -> None:
-    """Draw how many ratings each user or item has, most first, on two logarithmic axes."""
+    """Draw how many ratings each user or item has, most first, on a logarithmic axis."""
     counts = np.sort(np.asarray(counts))[::-1]
     counts = counts[counts > 0]
-    ax.loglog(np.arange(1, len(counts) + 1), counts, markevery=0.1, **line)
+    ax.semilogy(np.arange(1, len(counts) + 1), counts, markevery=0.1, **line)
 
 
 def film_map(ax: Any, points: Any, labels: Any) -> None:
-    """Draw points with their names beside them; names that would cover an earlier one are left out.
+    """Draw points with their names beside them; a name that would cover another one or a point is left out.
 
     Parameters
     ----------
-    ax : matplotlib axes, with its limits set or free
+    ax : matplotlib axes
+        With their title and labels: what is added later moves things.
     points : array, shape (n, 2)
     labels : n str
         The most important first.
@@ -115,15 +117,17 @@ def film_map(ax: Any, points: Any, labels: Any) -> None:
     points = np.asarray(points)
     ax.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, marker="o")
     ax.margins(0.12)
-    ax.figure.draw_without_rendering()  # positions are known only once the layout is made
+    ax.figure.draw_without_rendering()  # where things are is known only once the layout is made
     renderer = ax.figure.canvas.get_renderer()
-    frame, taken = ax.get_window_extent(renderer), []
-    for (x, y), label in zip(points, labels, strict=True):
+    frame, taken, radius = ax.get_window_extent(renderer), [], 2 * ax.figure.dpi / 72
+    pixels = ax.transData.transform(points)
+    for place, label in zip(points, labels, strict=True):
         for dx, align in ((5, "left"), (-5, "right")):
-            text = ax.annotate(label, (x, y), (dx, 0), textcoords="offset points", fontsize=8.5, ha=align, va="center")
+            text = ax.annotate(label, place, (dx, 0), textcoords="offset points", fontsize=8.5, ha=align, va="center")
             box = text.get_window_extent(renderer)
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
-            if inside and not any(box.overlaps(other) for other in taken):
+            inside = (frame.min <= box.min).all() and (box.max <= frame.max).all()
+            free = inside and not box.padded(radius).count_contains(pixels)
+            if free and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break
             text.remove()

@@ -91,7 +91,7 @@ class Ratings:
         put("values", _checked_values(self.values, self.scale))
         for field, dtype in (("timestamps", np.int64), ("folds", np.int8)):
             if getattr(self, field) is not None:
-                put(field, _read_only(getattr(self, field), dtype, n, field))
+                put(field, _integers(field, getattr(self, field), dtype, n))
         for field, length in (("user_ids", self.n_users), ("item_ids", self.n_items)):
             labels = getattr(self, field)
             put(field, _read_only(np.arange(length) if labels is None else labels, None, length, field))
@@ -126,7 +126,8 @@ class Ratings:
             Taken from the values if not given: their minimum, maximum and, for whole and half
             stars, the step. Give it if the extremes may be missing: a wrong scale clips silently.
         duplicates : {"raise", "last", "mean"}
-            What to do with a (user, item) pair that occurs more than once.
+            What to do with a (user, item) pair that occurs more than once. A mean may fall between
+            the steps of a scale; one that is given needs a step that permits it, such as 0.
         titles, genres : dict from item label to text, optional
             Items that are not in the dictionary get their label as a title, and no genre.
         **fields
@@ -139,22 +140,24 @@ class Ratings:
         """
         users, items = np.asarray(users), np.asarray(items)
         values = np.asarray(values, dtype=np.float32)
-        _same_lengths(users=users, items=items, values=values)
+        extras = {"timestamps": timestamps, "folds": fields.pop("folds", None)}
+        extras = {field: np.asarray(array) for field, array in extras.items() if array is not None}
+        _same_lengths(users=users, items=items, values=values, **extras)
         if len(values) == 0:
             raise ValueError("there is no rating in these arrays: a Ratings holds at least one")
+        _refuse_missing(values)
         user_numbers, user_ids = _numbered("user", users)
         item_numbers, item_ids = _numbered("item", items)
         if duplicates not in ("raise", "last", "mean"):
             raise ValueError(f"duplicates={duplicates!r}: choose 'raise', 'last' or 'mean'")
-        columns = {"users": user_numbers, "items": item_numbers, "values": values, "timestamps": timestamps}
-        columns["folds"] = fields.pop("folds", None)
+        columns = {"users": user_numbers, "items": item_numbers, "values": values, **extras}
         if duplicates != "raise":
             columns = _merge_duplicates(columns, len(item_ids), duplicates)
         return cls(
             **columns,
             n_users=len(user_ids),
             n_items=len(item_ids),
-            scale=_guessed_scale(values) if scale is None else scale,
+            scale=_guessed_scale(values, columns["values"]) if scale is None else scale,
             user_ids=user_ids,
             item_ids=item_ids,
             titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),
@@ -253,27 +256,37 @@ class Ratings:
 def _checked_scale(scale: Any) -> Scale:
     try:
         low, high, step = scale = Scale(*map(float, scale))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"scale={scale!r}: give (low, high, step), such as (1, 5, 1)") from error
     if not (np.isfinite([low, high, step]).all() and low <= high and step >= 0):
-        raise ValueError(f"scale={tuple(scale)}: low may not exceed high, the step may not be negative")
+        raise ValueError(f"scale={tuple(scale)}: all finite, low not above high, the step not negative")
     return scale
 
 
 def _read_only(array: Any, dtype: Any, length: int, what: str) -> np.ndarray:
-    array = np.array(array, dtype=dtype)
+    array = np.asarray(array, dtype=dtype).copy()  # np.array of a tensor warns
     if array.shape != (length,):
         raise ValueError(f"{what} has shape {array.shape}, expected ({length},)")
     array.flags.writeable = False
     return array
 
 
+def _integers(what: str, array: Any, dtype: Any, n: int) -> np.ndarray:
+    given = np.asarray(array)
+    if given.dtype.kind not in "iu":
+        meant = {"timestamps": "seconds since 1970", "folds": "the number of a fold"}
+        remedy = meant.get(what, "Ratings.from_arrays numbers labels")
+        raise ValueError(f"{what} has type {given.dtype}, expected integers: {remedy}")
+    array = _read_only(given, dtype, n, what)
+    # a cast to fewer bits wraps around in silence
+    if (array != given).any():
+        at = int((array != given).argmax())
+        raise ValueError(f"{what}[{at}] is {given[at]}, beyond the largest {np.dtype(dtype)}, {np.iinfo(dtype).max}")
+    return array
+
+
 def _checked_ids(what: str, ids: Any, limit: int, n: int) -> np.ndarray:
-    if np.asarray(ids).dtype.kind not in "iu":
-        raise ValueError(
-            f"{what} has type {np.asarray(ids).dtype}, expected integers; Ratings.from_arrays numbers labels"
-        )
-    ids = _read_only(ids, np.int64, n, what)
+    ids = _integers(what, ids, np.int64, n)
     bad = (ids < 0) | (ids >= limit)
     if bad.any():
         at = int(bad.argmax())
@@ -284,14 +297,18 @@ def _checked_ids(what: str, ids: Any, limit: int, n: int) -> np.ndarray:
     return ids
 
 
-def _checked_values(values: Any, scale: Scale) -> np.ndarray:
-    values = _read_only(values, np.float32, len(values), "values")
+def _refuse_missing(values: np.ndarray) -> None:
     missing = ~np.isfinite(values)
     if missing.any():
         raise ValueError(
             f"values[{int(missing.argmax())}] is {values[missing.argmax()]} ({int(missing.sum())} such): "
             "leave out what was not rated, a list has no gaps"
         )
+
+
+def _checked_values(values: Any, scale: Scale) -> np.ndarray:
+    values = _read_only(values, np.float32, len(values), "values")
+    _refuse_missing(values)
     off = (values < scale.low) | (values > scale.high)
     if scale.step:
         steps = (values - scale.low) / scale.step
@@ -327,20 +344,19 @@ def _numbered(what: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return numbers.astype(np.int64), np.asarray(ids)
 
 
-def _guessed_scale(values: np.ndarray) -> Scale:
-    for step in (1.0, 0.5):
-        if np.isfinite(values).all() and not (values % step).any():
-            return Scale(float(values.min()), float(values.max()), step)
-    return Scale(float(np.nanmin(values)), float(np.nanmax(values)), 0.0)
+def _guessed_scale(values: np.ndarray, merged: np.ndarray) -> Scale:
+    """The extremes of `values`, and a step that `merged`, means of duplicates, keep to as well."""
+    steps = (step for step in (1.0, 0.5) if not ((values % step).any() or (merged % step).any()))
+    return Scale(float(values.min()), float(values.max()), next(steps, 0.0))
 
 
-def _merge_duplicates(columns: dict[str, Any], n_items: int, how: str) -> dict[str, Any]:
+def _merge_duplicates(columns: dict[str, np.ndarray], n_items: int, how: str) -> dict[str, np.ndarray]:
     keys = columns["users"] * np.int64(n_items) + columns["items"]
     # unique() keeps the first of equal keys: looking at the list backwards makes that the last
     _, backwards, groups = np.unique(keys[::-1], return_index=True, return_inverse=True)
     last = len(keys) - 1 - backwards
     order = np.argsort(last)
-    merged = {f: None if v is None else np.asarray(v)[last[order]] for f, v in columns.items()}
+    merged = {field: column[last[order]] for field, column in columns.items()}
     if how == "mean":
         sums = np.bincount(groups, weights=columns["values"][::-1].astype(np.float64))
         merged["values"] = (sums / np.bincount(groups))[order].astype(np.float32)

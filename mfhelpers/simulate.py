@@ -61,8 +61,14 @@ def simulate_ratings(
     Raises
     ------
     ValueError
-        If there are not as many pairs as ratings asked for, or fewer than `min_per_user` a user.
+        If there are not as many pairs as ratings asked for, or fewer than `min_per_user` a user; for a
+        negative number.
     """
+    at_least = {"n_users": (n_users, 1), "n_items": (n_items, 1), "n_ratings": (n_ratings, 1)}
+    at_least |= {"n_factors": (n_factors, 0), "noise": (noise, 0), "min_per_user": (min_per_user, 0)}
+    for what, (number, least) in at_least.items():
+        if not number >= least:
+            raise ValueError(f"{what}={number}: it must be at least {least}")
     if not n_users * min_per_user <= n_ratings <= n_users * n_items:
         raise ValueError(
             f"n_ratings={n_ratings}: {n_users} users × {n_items} items with at least {min_per_user} ratings a user "
@@ -114,18 +120,22 @@ def simulate_ratings(
 
 
 def _counts_per_user(rng: np.random.Generator, n_users: int, n_items: int, n_ratings: int, minimum: int) -> np.ndarray:
-    """How many items each user rates: at least `minimum`, at most n_items, n_ratings together."""
+    """How many items each user rates: at least `minimum`, n_ratings together.
+
+    Nobody rates more than half of the items, as nobody does in ml-100k, unless so many are asked for.
+    """
+    most = min(n_items, max(n_items // 2, minimum, 2 * -(-n_ratings // n_users)))
     share = rng.lognormal(0.0, 1.1, n_users)
     counts = np.full(n_users, minimum)
     while (left := n_ratings - counts.sum()) > 0:
-        room = counts < n_items
+        room = counts < most
         extra = np.where(room, share, 0.0)
         extra *= left / extra.sum()
         whole = np.floor(extra).astype(np.int64)
         # what rounding left over goes to users at random
         lucky = rng.choice(np.flatnonzero(room), min(left - whole.sum(), room.sum()), replace=False)
         whole[lucky] += 1
-        counts = np.minimum(counts + whole, n_items)
+        counts = np.minimum(counts + whole, most)
     return counts
 
 

@@ -52,8 +52,8 @@ def kfold(ratings: Ratings, n_splits: int = 5, seed: int = 42) -> Iterator[tuple
         raise ValueError(f"n_splits={n_splits}: choose 2 … {len(ratings)} folds for {len(ratings)} ratings")
     order = np.arange(len(ratings))
     np.random.RandomState(seed).shuffle(order)  # the old generator, because Surprise uses it
-    # an inner function, so that a wrong n_splits is refused at the call and not at the first fold
     folds = np.array_split(order, n_splits)
+    # returned and not yielded, so that a wrong n_splits is refused at the call and not at the first fold
     return ((ratings[np.concatenate(folds[:f] + folds[f + 1 :])], ratings[fold]) for f, fold in enumerate(folds))
 
 

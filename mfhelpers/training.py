@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
+from . import display
 from .files import replacing
 from .ratings import Ratings
 
@@ -109,7 +109,7 @@ def fit(
 
     Users and items without a training rating get rows of zeros first: see
     `MatrixFactorization.forget_unseen`. Interrupting (Ctrl-C, or ■ in a notebook) ends the training
-    and keeps the model as it is.
+    and keeps the model as it is, or with `patience` as it was in its best epoch.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def fit(
     checkpoint : path, optional
         File to write after every epoch: a temporary one first, then renamed.
     resume : bool
-        Continue from `checkpoint` if that file exists. On the CPU the result equals that of an
-        uninterrupted run bit for bit.
+        Continue from `checkpoint` if that file exists, with the same settings but for `epochs`. On
+        the CPU the result equals that of an uninterrupted run bit for bit.
     progress : bool
         Show a bar for what takes over two seconds.
 
@@ -157,10 +157,6 @@ def fit(
     _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume)
     target, reason = choose_device(device, batch_size, model)
     model.to(target)
-    if getattr(model, "mean_from_train", False):
-        model.mean.fill_(float(train.values.mean(dtype="float64")))
-    if hasattr(model, "forget_unseen"):
-        model.forget_unseen(train)
     optimizer = _ready_optimizer(model, optimizer, lr)
     score = getattr(model, "score", model.forward)  # ids were checked: no need to do so in every step
 
@@ -168,30 +164,30 @@ def fit(
     held_out = valid.to_tensors(target) if valid is not None else None
     shuffling = torch.Generator().manual_seed(seed)
     history = History(n_train=len(train), device=str(target), device_reason=reason)
-    best = None
-    identity = _identity(model, train, valid, batch_size, seed, optimizer)
+    identity = _identity(model, train, valid, batch_size, seed, patience, optimizer)
     if resume and Path(checkpoint).exists():
         history, best = _restore(Path(checkpoint), identity, model, optimizer, shuffling)
         history.device, history.device_reason, history.stopped = str(target), reason, "finished"
     else:
+        if getattr(model, "mean_from_train", False):
+            model.mean.fill_(float(train.values.mean(dtype="float64")))
+        if hasattr(model, "forget_unseen"):
+            model.forget_unseen(train)
         _judge(history, score, data, held_out, 0.0)
+        # the start may remain the best
+        best = copy.deepcopy(model.state_dict()) if patience is not None else None
 
-    bar = tqdm(
-        range(history.epochs, epochs), initial=history.epochs, total=epochs, unit="epoch", delay=2, disable=not progress
-    )
     limit = HOPELESS * (train.scale.high - train.scale.low or 1)
+    bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
     try:
-        for epoch in bar:
-            if _out_of_patience(history, patience):
-                history.stopped = "early"
-                break
+        while history.epochs < epochs and not _out_of_patience(history, patience):
             before = copy.deepcopy(model.state_dict())
             seconds = _epoch(score, optimizer, data, batch_size, shuffling)
             _judge(history, score, data, held_out, history.seconds[-1] + seconds)
             if not history.train_rmse[-1] <= limit:
                 model.load_state_dict(before)
                 raise DivergenceError(
-                    f"diverged in epoch {epoch + 1} at learning rate {_rates(optimizer)}: "
+                    f"diverged in epoch {history.epochs} at learning rate {_rates(optimizer)}: "
                     f"training RMSE {history.train_rmse[-1]:.3g}. Try a tenth of the learning rate."
                 )
             if patience is not None and history.best_epoch == history.epochs:
@@ -199,9 +195,9 @@ def fit(
             if checkpoint is not None:
                 _save(Path(checkpoint), identity, model, optimizer, shuffling, history, best)
             bar.set_postfix_str(f"RMSE {(history.valid_rmse or history.train_rmse)[-1]:.3f}", refresh=False)
-        else:
-            if _out_of_patience(history, patience):
-                history.stopped = "early"
+            bar.update()
+        if _out_of_patience(history, patience):
+            history.stopped = "early"
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         print(f"interrupted in epoch {history.epochs + 1}: the model so far is kept")
@@ -221,8 +217,12 @@ def choose_device(device: str | torch.device, batch_size: int, model: nn.Module)
         If the device that was asked for is not there.
     """
     if device != "auto":
-        device = torch.device(device)
-        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        try:
+            device = torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(f"device={device!r} is no device; choose 'auto', 'cpu', 'cuda' or 'mps'") from error
+        cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+        available = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
         if not available.get(device.type, True):
             raise ValueError(f"device={str(device)!r} is not available here; device='auto' or 'cpu' will do")
         return device, "it was asked for"
@@ -267,9 +267,11 @@ def _pooled_rmse(score: Callable, data: tuple[torch.Tensor, ...]) -> float:
 
 
 def _judge(history: History, score: Callable, data: tuple, held_out: tuple | None, seconds: float) -> None:
-    history.train_rmse.append(_pooled_rmse(score, data))
-    if held_out is not None:
-        history.valid_rmse.append(_pooled_rmse(score, held_out))
+    # all is measured before any is noted: an interruption leaves lists of one length
+    train_rmse = _pooled_rmse(score, data)
+    valid_rmse = [] if held_out is None else [_pooled_rmse(score, held_out)]
+    history.train_rmse.append(train_rmse)
+    history.valid_rmse += valid_rmse
     history.seconds.append(seconds)
 
 
@@ -316,13 +318,19 @@ def _rates(optimizer: Optimizer) -> str:
 # -- checkpoints -----------------------------------------------------------------------------------
 
 
-def _identity(model, train, valid, batch_size, seed, optimizer) -> dict[str, Any]:
-    """What must agree for a checkpoint to be continued."""
+def _identity(model, train, valid, batch_size, seed, patience, optimizer) -> dict[str, Any]:
+    """What must agree for a checkpoint to be continued.
+
+    The optimiser's settings too, learning rate first: those in the file would silently replace the
+    new ones. And whether there is early stopping: without it no best epoch is kept up to date.
+    """
     sums = [hashlib.sha256(part.users.tobytes() + part.items.tobytes() + part.values.tobytes()).hexdigest()
             for part in (train, valid) if part is not None]  # fmt: skip
+    groups = optimizer.param_groups
+    settings = {key: [group[key] for group in groups] for key in groups[0] if key != "params"}
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     return {"model": type(model).__name__, "shapes": shapes, "data": sums, "batch_size": batch_size, "seed": seed,
-            "optimizer": type(optimizer).__name__}  # fmt: skip
+            "optimizer": type(optimizer).__name__, "early stopping": patience is not None, **settings}  # fmt: skip
 
 
 def _save(path: Path, identity, model, optimizer, shuffling, history: History, best) -> None:

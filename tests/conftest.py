@@ -1,0 +1,50 @@
+"""How the notebooks are validated.
+
+pytest                 unit tests and the form of the notebooks; runs no lesson
+pytest --nbs=auto      also runs every lesson: `strict` if real MovieLens is on this machine, else `simulated`
+pytest --nbs=strict    nbval compares every output with the stored one
+pytest --nbs=simulated every lesson must run on simulated ratings; their numbers are others, so nothing is compared
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from mfhelpers import movielens
+
+NEEDED = ("ml-100k", "ml-latest-small")
+
+
+def real_data() -> bool:
+    return all(movielens.find_local(name) for name in NEEDED)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--nbs", choices=("off", "auto", "strict", "simulated"), default="off")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    option = config.option
+    if option.nbs == "auto":
+        option.nbs = "strict" if real_data() else "simulated"
+    option.nbval = option.nbs == "strict"
+    option.nbval_current_env = True  # the kernel of this environment, whatever a notebook names
+    option.nbval_cell_timeout = 120  # seconds; nbval's own limit is over half an hour
+
+
+def pytest_report_header(config):
+    return f"notebooks: {config.option.nbs} (MovieLens {'found' if real_data() else 'not found'})"
+
+
+@pytest.fixture
+def simulated_mode(request):
+    if request.config.option.nbs != "simulated":
+        pytest.skip("runs with --nbs=simulated")
+
+
+@pytest.fixture(scope="session")
+def movielens_100k():
+    if not movielens.find_local("ml-100k"):
+        pytest.skip("real ml-100k is not on this machine: set MFHELPERS_DATA")
+    return movielens.load_ratings("ml-100k", source="movielens")

@@ -1,0 +1,136 @@
+"""The numbers in the folded answers of the lessons' exercises, worked out again on real MovieLens.
+
+Runs with --nbs=strict, as the lessons' own outputs do: it takes most of a minute.
+"""
+
+from __future__ import annotations
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+import mfhelpers as mf
+from mfhelpers import notebooks
+
+
+@pytest.fixture(scope="module")
+def parts(request, movielens_100k):
+    if request.config.option.nbs != "strict":
+        pytest.skip("runs with --nbs=strict")
+    known, test = mf.random_split(movielens_100k, test=0.2, seed=0)
+    train, valid = mf.random_split(known, test=0.1, seed=1)
+    return known, train, valid, test
+
+
+@pytest.fixture(scope="module")
+def lesson_01(parts):
+    """The names that lesson 01's own cells define, its short experiments included and its long ones left out."""
+    names: dict = {}
+    for cell in nbformat.read(notebooks.folder() / "01_gradients.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+            if "def train_model" in cell.source:
+                return names
+
+
+def answers(lesson):
+    text = "".join(cell.source for cell in nbformat.read(notebooks.folder() / lesson, as_version=4).cells)
+    return text[text.index("## Exercises") :]
+
+
+def near(value, stated, lesson):
+    """The value rounds to what the lesson states, give or take one in the last place."""
+    assert stated in answers(lesson)
+    places = len(stated.partition(".")[2])
+    return abs(value - float(stated)) <= 1.001 * 10**-places
+
+
+def test_lesson_00(parts):
+    known, _, _, test = parts
+    lesson = "00_movielens.ipynb"
+    mu = known.values.mean(dtype=np.float64)
+    user_means = np.bincount(known.users, known.values - mu, minlength=known.n_users) / known.user_counts
+    assert near(np.sqrt(np.mean((mu + user_means[test.users] - test.values) ** 2)), "1.036", lesson)
+    assert near(mf.rmse(mf.item_means(known), test), "1.023", lesson)
+
+    ratings = mf.load_ratings("ml-100k")
+    early, late = mf.time_split(ratings)
+    assert near(mf.rmse(mf.average_biases(early, damping=5), late), "1.024", lesson)
+    report = mf.cold_report(early, late)
+    assert near(100 * report.with_cold_user / report.n_test, "85", lesson)
+
+    fitting, held_back = mf.random_split(known, test=0.2, seed=1)
+    curve = {d: mf.rmse(mf.average_biases(fitting, damping=d), held_back) for d in (0, 1, 2, 5, 10, 20)}
+    assert min(curve, key=curve.get) == 5
+    assert near(curve[5], "0.9467", lesson)
+    assert near(curve[2], "0.9470", lesson)
+    leaked = mf.rmse(mf.average_biases(ratings, damping=5), test)
+    assert near(leaked, "0.916", lesson)
+    assert near(mf.rmse(mf.average_biases(known, damping=5), test) - leaked, "0.024", lesson)
+
+
+def test_lesson_01_hasty_and_sorted(lesson_01):
+    train_model, lesson = lesson_01["train_model"], "01_gradients.ipynb"
+    assert near(train_model(k=2, lr=0.03, epochs=25, step=lesson_01["hasty_step"])[2][-1, 1], "0.970", lesson)
+
+    train, step = lesson_01["train"], lesson_01["step"]
+
+    def sorted_epoch(P, Q, lr, rng, step=step):
+        order = np.lexsort((train.items, train.users))
+        for u, i, r in zip(*(c[order].tolist() for c in (train.users, train.items, train.values)), strict=True):
+            step(P, Q, u, i, r, lr)
+
+    shuffled, lesson_01["epoch"] = lesson_01["epoch"], sorted_epoch
+    try:
+        assert near(train_model(k=2, lr=0.03, epochs=25)[2][-1, 1], "0.965", lesson)
+    finally:
+        lesson_01["epoch"] = shuffled
+
+
+def test_lesson_01_price_on_large_numbers(lesson_01, parts):
+    _, train, valid, _ = parts
+    mu, lesson = lesson_01["mu"], "01_gradients.ipynb"
+
+    def ridge_step(P, Q, u, i, r, lr, reg=0.1):
+        p, q = P[u], Q[i]
+        e = r - mu - p @ q
+        P[u], Q[i] = p + lr * (e * q - reg * p), q + lr * (e * p - reg * q)
+
+    assert near(lesson_01["train_model"](k=10, lr=0.03, epochs=12, step=ridge_step)[2][-1, 1], "0.943", lesson)
+    assert near(mf.rmse(mf.average_biases(train, damping=5), valid), "0.949", lesson)
+
+
+def test_lesson_02_rescue_and_simulated():
+    lesson = "02_autograd.ipynb"
+    rng = np.random.default_rng(0)
+    cells = np.divmod(rng.choice(1_000_000, 10_000, replace=False), 1000)
+    fake = mf.Ratings.from_arrays(*cells, rng.integers(1, 5, 10_000))
+    fitting, held_back = mf.random_split(fake)
+    model = mf.MatrixFactorization(1000, 1000, mean=2.5)
+    mf.fit(model, fitting, epochs=50, lr=0.01)
+    assert mf.rmse(model, fitting) ** 2 < 1e-6
+    assert near(mf.rmse(model, held_back) ** 2, "1.53", lesson)
+
+    ratings, truth = mf.simulate_ratings(seed=1)
+    known, test = mf.random_split(ratings)
+    train, valid = mf.random_split(known, test=0.1, seed=1)
+    model = mf.MatrixFactorization(ratings.n_users, ratings.n_items, 5, mean=known.values.mean())
+    mf.fit(model, train, valid, epochs=100, patience=3)
+    assert near(mf.rmse(model, test), "0.965", lesson)
+    assert near(mf.rmse(truth, test), "0.827", lesson)
+    assert near(mf.rmse(mf.average_biases(known, damping=5), test), "0.930", lesson)
+
+
+def test_lesson_02_quiet_column(parts):
+    _, train, _, test = parts
+    model = mf.MatrixFactorization(train.n_users, train.n_items, 2, mean=train.values.mean(dtype=np.float64))
+    optimizer, generator = torch.optim.Adam(model.parameters(), lr=0.005), torch.Generator().manual_seed(0)
+    users, items, values = train.to_tensors()
+    for _ in range(5):
+        for batch in torch.randperm(len(values), generator=generator).split(1024):
+            optimizer.zero_grad()
+            (model(users[batch], items[batch])[:, None] - values[batch]).square().mean().backward()
+            optimizer.step()
+    assert near(model.predict(train.users, train.items).std(), "0.002", "02_autograd.ipynb")
+    assert near(mf.rmse(model, test), "1.122", "02_autograd.ipynb")

@@ -1,0 +1,209 @@
+"""The two torch models: formula, gradients, shapes, and what they leave alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from mfhelpers import BiasedMatrixFactorization, MatrixFactorization, Ratings
+from mfhelpers.check import numerical_gradient, same
+
+BOTH = pytest.mark.parametrize("kind", [MatrixFactorization, BiasedMatrixFactorization])
+TABLES = ("user_factors", "item_factors", "user_biases", "item_biases")
+USERS, ITEMS = torch.tensor([0, 3, 3, 1, 0]), torch.tensor([1, 1, 2, 0, 1])  # rows 2 and 4, and item 3, not looked up
+
+
+def made(kind, sparse=False, dtype=torch.float64):
+    """5 users, 4 items, k = 3, with biases that are not zero."""
+    model = kind(5, 4, 3, sparse, mean=3.5, init_std=0.5).to(dtype)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name in TABLES[2:]:
+            if hasattr(model, name):
+                weight = getattr(model, name).weight
+                weight.copy_(torch.randn(weight.shape, generator=generator))
+    return model
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {name: getattr(model, name).weight for name in TABLES if hasattr(model, name)}
+
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+@BOTH
+def test_forward_is_the_formula(kind):
+    model = made(kind)
+    p, q, *biases = (weight.detach().numpy() for weight in weights(model).values())
+    wanted = 3.5 + np.einsum("nk,nk->n", p[USERS], q[ITEMS])
+    if biases:
+        wanted += biases[0][USERS, 0] + biases[1][ITEMS, 0]
+    same(model(USERS, ITEMS).detach(), wanted, 1e-14)
+    same(model.score(USERS, ITEMS).detach(), wanted, 1e-14)
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (6,), (2, 3), (1, 1)])
+def test_predictions_have_the_shape_of_the_ids(kind, shape):
+    ids = torch.zeros(shape, dtype=torch.int64)
+    assert made(kind)(ids, ids).shape == shape
+    assert made(kind).predict(ids.numpy(), ids.numpy()).shape == shape
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("users", "items", "message"),
+    [
+        ([0, 5], [0, 0], "user numbers 0 … 5 exceed the model's 0 … 4"),
+        ([-1, 0], [0, 0], "user numbers -1 … 0"),
+        ([0, 0], [4, 1], "item numbers 1 … 4 exceed the model's 0 … 3"),
+        ([0, 0], [-2, 1], "item numbers -2 … 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(kind, users, items, message):
+    with pytest.raises(ValueError, match=message):
+        made(kind)(torch.tensor(users), torch.tensor(items))
+
+
+@BOTH
+def test_factors_predict_as_the_model_does(kind):
+    model = made(kind, dtype=torch.float32)
+    predicted = model(USERS, ITEMS).detach().numpy()
+    for predictions in (model.to_factors().predict(USERS, ITEMS), model.predict(USERS.numpy(), ITEMS.numpy())):
+        same(predictions, predicted, 1e-6)
+    same(model.predict(USERS.numpy(), ITEMS.numpy(), clip=(3, 4)), predicted.clip(3, 4), 1e-6)
+    assert model.to_factors().user_factors.dtype == np.float32
+
+
+@BOTH
+def test_factors_are_a_copy(kind):
+    model = made(kind)
+    factors = model.to_factors()
+    before = factors.predict(0, 0)
+    for weight in weights(model).values():
+        weight.data.fill_(9)
+    assert factors.predict(0, 0) == before
+
+
+# -- gradients -------------------------------------------------------------------------------------
+
+
+def loss(model) -> torch.Tensor:
+    values = torch.tensor([1.0, 5, 3, 2, 4], dtype=torch.float64)
+    return (model(USERS, ITEMS) - values).square().mean()
+
+
+def gradients_by_hand(model) -> dict[str, np.ndarray]:
+    """dL/dp_u = Σ 2/n e q_i over the user's ratings, and so on, rating by rating."""
+    table = {name: weight.detach().numpy() for name, weight in weights(model).items()}
+    gradients = {name: np.zeros_like(array) for name, array in table.items()}
+    for user, item, value in zip(USERS.tolist(), ITEMS.tolist(), [1.0, 5, 3, 2, 4], strict=True):
+        predicted = 3.5 + table["user_factors"][user] @ table["item_factors"][item]
+        if "user_biases" in table:
+            predicted += table["user_biases"][user, 0] + table["item_biases"][item, 0]
+        push = 2 / 5 * (predicted - value)
+        gradients["user_factors"][user] += push * table["item_factors"][item]
+        gradients["item_factors"][item] += push * table["user_factors"][user]
+        if "user_biases" in table:
+            gradients["user_biases"][user] += push
+            gradients["item_biases"][item] += push
+    return gradients
+
+
+@BOTH
+def test_autograd_hand_and_differences_agree(kind):
+    model = made(kind)
+    loss(model).backward()
+    by_hand = gradients_by_hand(model)
+    for name, weight in weights(model).items():
+
+        def at(array, weight=weight):
+            kept = weight.detach().clone()
+            with torch.no_grad():
+                weight.copy_(torch.from_numpy(array))
+                result = loss(model).item()
+                weight.copy_(kept)
+            return result
+
+        same(weight.grad, by_hand[name], 1e-12, what=f"autograd and hand, {name}")
+        same(weight.grad, numerical_gradient(at, weight.detach()), 1e-6, what=f"autograd and differences, {name}")
+        assert weight.grad.abs().max() > 0.1
+
+
+@BOTH
+def test_sparse_gradients_equal_dense_ones_and_hold_only_looked_up_rows(kind):
+    dense, sparse = made(kind), made(kind, sparse=True)
+    for model in (dense, sparse):
+        loss(model).backward()
+    for name, weight in weights(sparse).items():
+        assert weight.grad.is_sparse
+        same(weight.grad.to_dense(), weights(dense)[name].grad, 1e-14, what=name)
+        rows = USERS if name.startswith("user") else ITEMS
+        assert set(weight.grad.coalesce().indices()[0].tolist()) == set(rows.tolist())
+
+
+# -- construction ----------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_seed_reproduces_and_another_differs(kind):
+    one, again, other = (kind(5, 4, 3, seed=seed).to_factors() for seed in (1, 1, 2))
+    for name in TABLES[:2]:
+        np.testing.assert_array_equal(getattr(one, name), getattr(again, name))
+        assert (getattr(one, name) != getattr(other, name)).any()
+
+
+@BOTH
+def test_construction_neither_reads_nor_moves_the_global_generators(kind):
+    torch.manual_seed(0)
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first = kind(50, 40, 3).to_factors()
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+    torch.manual_seed(1)
+    np.testing.assert_array_equal(kind(50, 40, 3).to_factors().user_factors, first.user_factors)
+
+
+@BOTH
+def test_the_start_has_the_asked_spread_no_biases_and_is_trainable(kind):
+    model = kind(2000, 1000, 10, init_std=0.3)
+    factors = model.to_factors()
+    assert factors.user_factors.std() == pytest.approx(0.3, rel=0.02)
+    assert factors.item_factors.std() == pytest.approx(0.3, rel=0.02)
+    assert not factors.user_biases.any()
+    assert not factors.item_biases.any()
+    assert {id(p) for p in model.parameters()} == {id(w) for w in weights(model).values()}  # μ is not one
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_only_the_biased_model_takes_its_mean_from_the_ratings_and_only_if_none_is_given():
+    assert not hasattr(MatrixFactorization(1, 1), "mean_from_train")
+    assert BiasedMatrixFactorization(1, 1).mean_from_train
+    assert not BiasedMatrixFactorization(1, 1, mean=0.0).mean_from_train
+    assert BiasedMatrixFactorization(1, 1, mean=3.5).to_factors().mean == 3.5
+
+
+@BOTH
+@pytest.mark.parametrize("size", ["n_users", "n_items", "n_factors"])
+def test_sizes_below_one_are_refused(kind, size):
+    with pytest.raises(ValueError, match=f"{size}=0: a model needs at least 1"):
+        kind(**{"n_users": 2, "n_items": 2, "n_factors": 2, size: 0})
+
+
+# -- rows that nothing will train ------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize(("n_users", "n_items"), [(5, 4), (4, 3)], ids=["same size", "larger model"])
+def test_forget_unseen_zeroes_the_rows_without_a_rating_and_no_other(kind, n_users, n_items):
+    model = made(kind)
+    before = {name: weight.detach().clone() for name, weight in weights(model).items()}
+    model.forget_unseen(
+        Ratings(USERS[1:4], ITEMS[1:4], [1, 2, 3], n_users, n_items, (1, 5, 1))
+    )  # users 1, 3; items 0–2
+    for name, weight in weights(model).items():
+        unseen = [0, 2, 4] if name.startswith("user") else [3]
+        seen = sorted(set(range(len(weight))) - set(unseen))
+        assert not weight[unseen].any()
+        assert torch.equal(weight[seen], before[name][seen])
+        assert weight.requires_grad

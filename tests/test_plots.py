@@ -1,0 +1,199 @@
+"""Figures: one picture with its text, the same bytes every time, and names that cover nothing."""
+
+import base64
+import io
+import itertools
+from types import SimpleNamespace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from mfhelpers import plots
+
+ALT = "A line that climbs from one to three."
+
+
+@pytest.fixture(autouse=True)
+def the_lessons_style():
+    with matplotlib.rc_context():
+        plots.use_style()
+        yield
+        plt.close("all")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The (data, metadata) of each figure that `show` gave to the notebook."""
+    bundles = []
+    monkeypatch.setattr(plots, "show_bundle", lambda data, metadata: bundles.append((data, metadata)))
+    return bundles
+
+
+def figure(**labels):
+    fig, ax = plt.subplots()
+    ax.plot([1, 2, 3])
+    ax.set(**(labels or dict(xlabel="x", ylabel="y")))
+    return fig
+
+
+def history(train, valid=()):
+    return SimpleNamespace(train_rmse=list(train), valid_rmse=list(valid))
+
+
+# -- show ------------------------------------------------------------------------------------------
+
+
+def test_show_gives_one_png_with_its_text(shown):
+    plots.show(figure(), ALT)
+    [(data, metadata)] = shown
+    assert metadata["image/png"]["alt"] == ALT
+    assert ALT in data["text/plain"]
+    image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert image.format == "PNG"
+    assert image.size == (7 * plots.DPI, 4 * plots.DPI)
+    assert 0 < metadata["image/png"]["width"] < image.width  # drawn larger than shown
+
+
+def test_the_bytes_are_the_same_every_time_and_name_no_version(shown):
+    for _ in range(2):
+        plots.show(figure(), ALT)
+    one, two = (data["image/png"] for data, _ in shown)
+    assert one == two
+    png = base64.b64decode(one)
+    assert "Software" not in Image.open(io.BytesIO(png)).info
+    assert matplotlib.__version__.encode() not in png
+
+
+def test_show_closes_its_figure_and_no_other(shown):
+    other, fig = plt.figure(), figure()
+    plots.show(fig, ALT)
+    assert plt.get_fignums() == [other.number]
+
+
+@pytest.mark.parametrize("alt", ["", " \n", "RMSE", "RMSE against number of"])
+def test_a_figure_without_a_sentence_is_refused(shown, alt):
+    with pytest.raises(ValueError, match="say in a sentence"):
+        plots.show(figure(), alt)
+    assert not shown
+
+
+@pytest.mark.parametrize("labels", [dict(title="T"), dict(title="T", xlabel="x"), dict(title="T", ylabel="y")])
+def test_axes_with_data_but_no_label_are_refused_by_name(shown, labels):
+    with pytest.raises(ValueError, match=r"the axes 'T' lack a label: ax\.set"):
+        plots.show(figure(**labels), ALT)
+    assert not shown
+
+
+@pytest.mark.parametrize("draw", [lambda ax: ax.set_axis_off(), lambda ax: ax.clear()], ids=["switched off", "empty"])
+def test_axes_that_show_no_scale_or_no_data_need_no_label(shown, draw):
+    fig = figure(xlabel="")
+    draw(fig.axes[0])
+    plots.show(fig, ALT)
+    assert shown
+
+
+def test_a_colorbar_needs_no_label_but_its_neighbour_does(shown):
+    fig, ax = plt.subplots()
+    fig.colorbar(ax.imshow([[1, 2], [3, 4]]))
+    with pytest.raises(ValueError, match="lack a label"):
+        plots.show(fig, ALT)
+    ax.set(xlabel="films", ylabel="users")
+    plots.show(fig, ALT)
+    assert len(shown) == 1
+
+
+# -- style -----------------------------------------------------------------------------------------
+
+
+def test_lines_differ_by_more_than_their_colour():
+    cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()
+    n = len(cycle["color"])
+    assert len(set(cycle["color"])) == len(set(cycle["marker"])) == n
+    assert len(set(cycle["linestyle"])) >= 4
+    for one, two in itertools.combinations(matplotlib.colors.to_rgba_array(cycle["color"]), 2):
+        assert np.abs(one - two).max() > 0.15
+
+
+# -- training_curves -------------------------------------------------------------------------------
+
+
+def test_training_curves_draws_a_labelled_line_for_each_part_that_there_is():
+    ax = plots.training_curves({"A": history([3, 2, 1], [3, 2.5, 2]), "B": history([2, 1])}, title="Two models")
+    assert [line.get_label() for line in ax.lines] == ["A train", "A validation", "B train"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["A train", "A validation", "B train"]
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[0, 3], [1, 2.5], [2, 2]])
+    assert ax.get_title(loc="left") == "Two models"
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 3
+
+
+def test_training_curves_draws_where_it_is_told_and_can_be_shown_at_once(shown):
+    fig, (_, right) = plt.subplots(1, 2)
+    assert plots.training_curves({"": history(range(100, 0, -1))}, ax=right) is right
+    assert right.lines[0].get_label() == "train"
+    plots.show(fig, ALT)
+    assert shown
+
+
+# -- long_tail -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_long_tail_puts_the_most_first_and_leaves_out_what_nobody_rated(kind):
+    ax = plt.subplots()[1]
+    plots.long_tail(ax, kind([2, 0, 7, 1, 7]), label="films")
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[1, 7], [2, 7], [3, 2], [4, 1]])
+    assert ax.get_yscale() == "log"
+    assert ax.lines[0].get_label() == "films"
+    ax.figure.draw_without_rendering()
+
+
+# -- film_map --------------------------------------------------------------------------------------
+
+
+CROWD = np.random.default_rng(0).normal(size=(40, 2))
+
+
+@pytest.mark.parametrize(
+    ("points", "size"),
+    [
+        (CROWD, (7, 4)),
+        (CROWD, (3, 1.2)),
+        (CROWD * 0.01 + [[5, -5]], (5, 5)),
+        ([[0, 0], [0.1, 0], [2, 0], [9, 0]], (7, 4)),
+    ],
+    ids=["cloud", "small figure", "far from the origin", "on a line"],
+)
+@pytest.mark.parametrize("dpi", [72, plots.DPI])
+def test_names_cover_no_other_name_and_no_point_and_stay_inside(points, size, dpi):
+    fig, ax = plt.subplots(figsize=size)
+    ax.set(xlabel="first factor", ylabel="second factor", title="Films")
+    plots.film_map(ax, points, [f"Film number {i}, The ({1950 + i})" for i in range(len(points))])
+    fig.set_dpi(dpi)
+    fig.draw_without_rendering()
+    frame, boxes = ax.get_window_extent(), [text.get_window_extent() for text in ax.texts]
+    assert boxes or size == (3, 1.2)
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
+    assert not any(box.padded(dpi / 72).count_contains(ax.transData.transform(points)) for box in boxes)
+    assert all((frame.min <= box.min).all() and (box.max <= frame.max).all() for box in boxes)
+
+
+def test_every_point_is_drawn_and_the_first_of_rivals_are_named():
+    ax, points = plt.subplots()[1], [[0, 0], [0, 0], [0, 0], [1, 1]]
+    plots.film_map(ax, points, ["Alien", "Brazil", "Casablanca", "Dune"])
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), points)
+    assert [text.get_text() for text in ax.texts] == ["Alien", "Brazil", "Dune"]  # on the right, on the left, apart
+
+
+def test_a_name_goes_with_its_point():
+    ax = plt.subplots()[1]
+    places = {"Alien": (0, 0), "Brazil": (1, 2), "Casablanca": (3, 1)}
+    plots.film_map(ax, list(places.values()), list(places))
+    assert {text.get_text(): tuple(text.xy) for text in ax.texts} == places
+
+
+def test_as_many_names_as_points():
+    with pytest.raises(ValueError, match="zip"):
+        plots.film_map(plt.subplots()[1], [[0, 0], [1, 1]], ["Alien"])

@@ -1,0 +1,283 @@
+"""What holds the project together: its lists of packages agree, imports run one way, set-up fails in plain words."""
+
+import ast
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from servers import refusing
+
+import mfhelpers
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+CONDA_NAMES = {"pytorch-cpu": "torch"}
+MODULES = {path.stem: path for path in (ROOT / "mfhelpers").glob("*.py")}
+MOVIELENS_FILES = re.compile(
+    r"(^|/)(ml-[^/]*/|ml-.*\.zip$|u\d?\.(data|item|user|genre|info|base|test)$|u[ab]\.(base|test)$"
+    r"|(ratings|movies|users|tags|links|genome-\w+)\.(dat|csv)$)"
+)
+RATINGS = re.compile(r"(?:^\d+(?:\t|,|::)\d+(?:\t|,|::)[0-5](?:\.\d)?(?:\t|,|::)\d{9,10}\r?\n){20}", re.M)
+TOP = {
+    ".ci", ".github", ".gitignore", "CONTRIBUTING.md", "LICENSE", "LICENSE-TEXT", "Makefile", "README.md", "binder",
+    "constraints.txt", "environment.yml", "mfhelpers", "notebooks", "pyproject.toml", "tests",
+}  # fmt: skip
+
+
+def bounds(requirements):
+    """{name: lower bound} of lines that give a name and a lower bound, and nothing else."""
+    found = [re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)", line) for line in requirements]
+    assert all(found), requirements
+    return {match[1]: match[2] for match in found}
+
+
+def git(*arguments):
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+# -- packages --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def conda():
+    return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf8"))
+
+
+def test_conda_takes_everything_from_conda_forge(conda):
+    assert set(conda) == {"name", "channels", "dependencies"}
+    assert conda["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_conda_gets_what_pip_gets_with_the_same_lower_bounds(conda):
+    specs = [spec for spec in conda["dependencies"] if spec != "pip"]  # which installs mfhelpers itself
+    ours = {CONDA_NAMES.get(name, name): bound for name, bound in bounds(specs).items()}
+    assert len(ours) == len(specs)
+    theirs = bounds(PROJECT["project"]["dependencies"] + EXTRAS["lab"] + PROJECT["build-system"]["requires"])
+    theirs["python"] = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert ours == theirs
+
+
+def test_constraints_pin_every_declared_package_within_its_bounds():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf8").splitlines()
+    pins = [re.fullmatch(r"([A-Za-z0-9_.-]+)==([0-9][^ ;]*)", line) for line in lines if not line.startswith("#")]
+    assert all(pins)
+    pinned = {canonicalize_name(pin[1]): pin[2] for pin in pins}
+    assert len(pinned) == len(pins)
+    for line in PROJECT["project"]["dependencies"] + EXTRAS["lab"] + EXTRAS["test"]:
+        declared = Requirement(line)
+        assert declared.specifier.contains(pinned[canonicalize_name(declared.name)]), line
+
+
+def test_this_python_is_one_that_the_project_allows():
+    assert SpecifierSet(PROJECT["project"]["requires-python"]).contains("{}.{}.{}".format(*sys.version_info))
+
+
+# -- binder ----------------------------------------------------------------------------------------
+
+
+def test_binder_has_the_one_environment(conda):
+    link = ROOT / "binder" / "environment.yml"
+    assert os.readlink(link) == "../environment.yml"
+    assert yaml.safe_load(link.read_text(encoding="utf8")) == conda
+
+
+@pytest.mark.parametrize("script", ["binder/postBuild", "binder/start", ".ci/run"])
+def test_scripts_can_be_run(script):
+    path = ROOT / script
+    assert os.access(path, os.X_OK)
+    assert path.read_text().startswith("#!/")
+    done = subprocess.run(["bash", "-n", path], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_binders_start_becomes_the_command_with_one_thread():
+    command = ["bash", "-c", 'echo "$OMP_NUM_THREADS" "$1"', "name", "a  b"]
+    done = subprocess.run([ROOT / "binder" / "start", *command], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 a  b\n"
+    assert (ROOT / "binder" / "start").read_text().rstrip().endswith('\nexec "$@"')
+
+
+def test_binder_installs_the_package_alone():
+    assert re.search(r"^pip install --no-deps .*\.$", (ROOT / "binder" / "postBuild").read_text(), flags=re.M)
+
+
+# -- what is in the repository ---------------------------------------------------------------------
+
+
+def test_the_top_of_the_repository_stays_short():
+    assert {path.split("/")[0] for path in git("ls-files").splitlines()} <= TOP
+
+
+def test_no_movielens_data_is_tracked():
+    for name in git("ls-files", "-z").rstrip("\0").split("\0"):
+        assert not MOVIELENS_FILES.search(name), name
+        if (path := ROOT / name).is_file():
+            assert path.stat().st_size < 2_000_000, name
+            assert not RATINGS.search(path.read_bytes().decode("utf8", errors="replace")), name
+
+
+@pytest.mark.parametrize("name", ["ml-100k/u.data", "data/ml-1m/ratings.dat", "u.item", "x/ua.base", "ml-25m.zip"])
+def test_movielens_files_would_be_recognised(name):
+    assert MOVIELENS_FILES.search(name)
+
+
+@pytest.mark.parametrize("row", ["196\t242\t3\t881250949\n", "1,31,2.5,1260759144\r\n", "1::1193::5::978300760\n"])
+def test_rows_of_ratings_would_be_recognised(row):
+    assert RATINGS.search("head\n" + row * 20)
+    assert not RATINGS.search("head\n" + row * 5)  # a few may stand in a text
+
+
+# -- modules ---------------------------------------------------------------------------------------
+
+
+def imports(module, everywhere=False):
+    """The package's modules that a module imports: when it is loaded, or `everywhere` in it."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf8"))
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "mfhelpers"):
+            source = (node.module or "").removeprefix("mfhelpers").strip(".")
+            found |= {source} if source else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("mfhelpers")}
+    return found
+
+
+def test_imports_run_one_way():
+    left = {module: imports(module) for module in MODULES}
+    assert set().union(*left.values()) <= set(MODULES)
+    while left:
+        ready = [module for module, needed in left.items() if not needed & set(left)]
+        assert ready, f"a circle among {sorted(left)}"
+        for module in ready:
+            del left[module]
+
+
+def test_ratings_is_the_ground_floor():
+    assert imports("ratings", everywhere=True) == set()
+
+
+def test_the_commands_are_the_top_floor():
+    for module in set(MODULES) - {"__main__", "doctor"}:
+        assert not imports(module, everywhere=True) & {"__main__", "doctor", "notebooks"}, module
+
+
+def test_loading_the_package_loads_nothing_else():
+    code = "import sys, mfhelpers; print({'torch', 'numpy', 'pandas'} & set(sys.modules), dir(mfhelpers))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("set() ")
+    assert all(repr(name) in done.stdout for name in mfhelpers.__all__)
+
+
+@pytest.mark.parametrize("name", mfhelpers.__all__)
+def test_public_names_are_there_with_a_docstring_and_type_hints(name):
+    thing = getattr(mfhelpers, name)
+    assert thing.__module__.startswith("mfhelpers.")
+    assert len((thing.__doc__ or "").split()) >= 4
+    assert not thing.__doc__.startswith(f"{name}(")  # which dataclass and NamedTuple write on their own
+    if inspect.isfunction(thing):
+        signature = inspect.signature(thing)
+        untyped = [p.name for p in signature.parameters.values() if p.annotation is p.empty]
+        assert untyped == []
+        assert signature.return_annotation is not signature.empty
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = mfhelpers.no_such_name
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_every_module_says_what_it_is_for(module):
+    assert ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf8")))
+
+
+# -- make ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run make in a copy of what it needs, with no configuration of pip but ours."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not on this machine")
+    tree = tmp_path / "my course"
+    tree.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "LICENSE-TEXT"):
+        shutil.copy(ROOT / name, tree)
+    for name in ("mfhelpers", "notebooks"):
+        (tree / name).mkdir()
+    environment = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "MAKE", "MFLAGS"))}
+    environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "0"}
+    environment |= {"HOME": str(tmp_path), "NO_PROXY": "*", "no_proxy": "*"}
+
+    def run(*arguments, **variables):
+        return subprocess.run(
+            ["make", *arguments], cwd=tree, env=environment | variables, capture_output=True, text=True
+        )
+
+    run.tree = tree
+    return run
+
+
+def python_that(tmp_path, body):
+    """A stand-in for Python: a shell script, with this Python as $PYTHON."""
+    script = tmp_path / "python-stand-in"
+    script.write_text(f'#!/bin/sh\nPYTHON="{sys.executable}"\n{body}\n')
+    script.chmod(0o755)
+    return script
+
+
+def assert_refused(done, make, *words):
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert all(word in said for word in words), said
+    assert not (make.tree / ".venv" / "ready").exists()
+    assert make("-q", ".venv/ready").returncode == 1  # a second run would begin again
+    assert not list(make.tree.glob("*.log"))
+
+
+OLD = 'case "$1" in -c) exit 1;; --version) echo "Python 3.8.10";; *) echo "unexpected: $*"; exit 9;; esac'
+NO_VENV = """case "$1 $2" in
+    "-m venv") mkdir -p .venv/bin; echo "No module named ensurepip" >&2; exit 1;;
+    *) exec "$PYTHON" "$@";;
+esac"""
+
+
+@pytest.mark.parametrize("goal", ["lab", "notebooks", "test"])
+def test_make_refuses_an_old_python(make, tmp_path, goal):
+    done = make(goal, f"PYTHON={python_that(tmp_path, OLD)}")
+    words = ["needs Python 3.11 or later", "is Python 3.8.10", "Install one", f"make PYTHON=python3.12 {goal}"]
+    assert_refused(done, make, *words)
+    assert not (make.tree / ".venv").exists()
+
+
+def test_make_refuses_a_python_that_is_not_there(make):
+    assert_refused(make("lab", "PYTHON=python-of-nobody"), make, "needs Python 3.11 or later", "make PYTHON=")
+
+
+def test_make_says_how_to_get_venv(make, tmp_path):
+    done = make("lab", f"PYTHON={python_that(tmp_path, NO_VENV)}")
+    assert_refused(done, make, "-m venv' does not work", "sudo apt install python3-venv", "conda")
+    assert not (make.tree / ".venv").exists()
+
+
+def test_make_without_a_network_says_so_and_begins_again_next_time(make):
+    with refusing() as server:
+        index = server.url.removesuffix("data.zip")
+        done = make("lab", f"PYTHON={sys.executable}", PIP_INDEX_URL=index)
+    assert_refused(
+        done, make, "hatchling", "The installation failed", "there is no network: connect once, then repeat the command"
+    )

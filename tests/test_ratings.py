@@ -1,0 +1,298 @@
+"""`Ratings`: what it refuses, what it keeps, and what it turns into."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mfhelpers import Ratings, Scale
+
+
+def small(**changes) -> Ratings:
+    fields = dict(users=[0, 0, 1, 2], items=[0, 2, 1, 2], values=[1, 5, 3, 4], n_users=3, n_items=4, scale=(1, 5, 1))
+    return Ratings(**{**fields, **changes})
+
+
+@pytest.fixture
+def full() -> Ratings:
+    """All fields filled, 40 ratings of 12 users and 9 items."""
+    rng = np.random.default_rng(0)
+    pairs = rng.permutation(12 * 9)[:40]
+    return Ratings(
+        pairs // 9,
+        pairs % 9,
+        rng.integers(1, 11, 40) / 2,
+        12,
+        9,
+        Scale(0.5, 5, 0.5),
+        timestamps=rng.integers(0, 1000, 40),
+        user_ids=np.arange(100, 112),
+        item_ids=np.array(list("abcdefghi")),
+        titles=np.array([f"film {i}" for i in range(9)]),
+        genres=np.array(["Drama|War"] * 9),
+        folds=rng.integers(1, 6, 40),
+        name="full",
+    )
+
+
+# -- what is refused: the message names the value and the limit ------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(users=[], items=[], values=[]), "no rating in this selection"),
+        (dict(users=[0, 0, 1]), r"users has shape \(3,\), expected \(4,\)"),
+        (dict(items=[[0, 2, 1, 2]]), r"items has shape \(1, 4\), expected \(4,\)"),
+        (dict(timestamps=[1, 2]), r"timestamps has shape \(2,\), expected \(4,\)"),
+        (dict(folds=[1]), r"folds has shape \(1,\), expected \(4,\)"),
+        (dict(user_ids=["a"]), r"user_ids has shape \(1,\), expected \(3,\)"),
+        (dict(item_ids=["a"]), r"item_ids has shape \(1,\), expected \(4,\)"),
+        (dict(titles=["a"]), r"titles has shape \(1,\), expected \(4,\)"),
+        (dict(genres=["a"]), r"genres has shape \(1,\), expected \(4,\)"),
+        (dict(users=[0, 0, 1, 3]), r"users\[3\] is 3, outside 0 … 2 \(1 such\)"),
+        (dict(items=[0, -1, -2, 2]), r"items\[1\] is -1, outside 0 … 3 \(2 such\)"),
+        (dict(users=[0.0, 0.0, 1.0, 2.0]), "users has type float64, expected integers: Ratings.from_arrays"),
+        (dict(items=list("abcd")), "items has type <U1, expected integers"),
+        (dict(timestamps=[0.5, 1, 2, 3]), "timestamps has type float64, expected integers: seconds since 1970"),
+        (dict(timestamps=np.zeros(4, "datetime64[s]")), "timestamps has type datetime64.*seconds since 1970"),
+        (dict(folds=np.array([1, 300, 2, 3])), r"folds\[1\] is 300, beyond the largest int8, 127"),
+        (dict(values=[1, np.nan, 3, np.nan]), r"values\[1\] is nan \(2 such\)"),
+        (dict(values=[1, 2, np.inf, 3]), r"values\[2\] is inf \(1 such\)"),
+        (dict(values=[1, 6, 3, 4]), r"values\[1\] is 6, off the scale 1 to 5 in steps of 1 \(1 such\)"),
+        (dict(values=[0.99, 5, 3, 4], scale=(1, 5, 0)), r"values\[0\] is 0.99, off the scale 1 to 5 \(1 such\)"),
+        (dict(values=[1, 5, 3.5, 4.5]), r"values\[2\] is 3.5, off the scale 1 to 5 in steps of 1 \(2 such\)"),
+        (dict(items=[0, 0, 1, 2]), r"user 0 rates item 0 more than once \(1 such\).*duplicates='last'"),
+        (dict(scale=(5, 1, 1)), r"scale=\(5.0, 1.0, 1.0\): .*low not above high"),
+        (dict(scale=(1, 5, -1)), r"scale=\(1.0, 5.0, -1.0\): .*step not negative"),
+        (dict(scale=(1, np.inf, 0)), r"scale=\(1.0, inf, 0.0\): all finite"),
+        (dict(scale=5), r"scale=5: give \(low, high, step\)"),
+        (dict(scale="1–5"), "scale='1–5': give"),
+    ],
+)
+def test_bad_input_is_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        small(**changes)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "message"),
+    [
+        (([1], [1, 2], [3, 4]), {}, r"equally long, not \{'users': \(1,\), 'items': \(2,\)"),
+        (([1, 2], [1, 2], [3, 4], [7]), dict(duplicates="last"), r"'timestamps': \(1,\)"),
+        (([1, 2], [1, 2], [3, 4]), dict(folds=[1], duplicates="mean"), r"'folds': \(1,\)"),
+        (([[1]], [[1]], [[3]]), {}, "one-dimensional"),
+        (([], [], []), {}, "no rating in these arrays"),
+        (([1, np.nan], [1, 2], [3, 4]), {}, "user label 1 is missing"),
+        (([1, 2], ["a", None], [3, 4]), {}, "item label 1 is missing"),
+        (([1, 2], [1, 2], [3, np.inf]), {}, r"values\[1\] is inf"),
+        (([1, 2], [1, 2], [np.nan, np.nan]), {}, r"values\[0\] is nan \(2 such\)"),
+        (([1, 2], [1, 2], [3, 4]), dict(duplicates="first"), "duplicates='first': choose"),
+        (([1, 1], [2, 2], [3, 4]), {}, "more than once"),
+        (([1, 2], [1, 2], [0, 4]), dict(scale=(1, 5, 1)), r"values\[0\] is 0, off the scale"),
+    ],
+)
+def test_from_arrays_refuses(arrays, options, message):
+    with pytest.raises(ValueError, match=message):
+        Ratings.from_arrays(*arrays, **options)
+
+
+# -- what is kept ----------------------------------------------------------------------------------
+
+
+def test_arrays_are_read_only_copies_of_fixed_types(full):
+    source = np.array([1.0, 5, 3, 4])
+    ratings = small(values=source)
+    source[:] = 2
+    assert ratings.values.tolist() == [1, 5, 3, 4]
+    types = dict(users="int64", items="int64", values="float32", timestamps="int64", folds="int8")
+    assert {name: str(getattr(full, name).dtype) for name in types} == types
+    for field in dataclasses.fields(full):
+        array = getattr(full, field.name)
+        if isinstance(array, np.ndarray):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = array[1]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        full.n_users = 1
+
+
+def test_tensors_are_taken_like_arrays():
+    tensors = small().to_tensors()
+    ratings = Ratings(*tensors, 3, 4, (1, 5, 1))  # NumPy's warning about copies would fail here
+    tensors[2].fill_(2)
+    assert ratings.values.tolist() == [1, 5, 3, 4]
+
+
+def test_labels_default_to_the_numbers():
+    assert small().user_ids.tolist() == [0, 1, 2]
+    assert small().item_ids.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [slice(3, 20), slice(None, None, -2), np.arange(40) % 3 == 0, [False, True] * 20, np.array([7, 3, 31]), [5], 4, -1, np.int64(2)],
+    ids=["slice", "backwards", "mask", "list of bools", "positions", "list", "int", "last", "numpy int"],
+)  # fmt: skip
+def test_indexing_selects_ratings_and_keeps_the_numbering(full, index):
+    part = full[index]
+    for name in ("users", "items", "values", "timestamps", "folds"):
+        np.testing.assert_array_equal(getattr(part, name), np.atleast_1d(getattr(full, name)[index]))
+    for name in ("user_ids", "item_ids", "titles", "genres"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(full, name))
+    for name in ("n_users", "n_items", "scale", "name", "source"):
+        assert getattr(part, name) == getattr(full, name)
+
+
+@pytest.mark.parametrize(
+    ("index", "error"), [([], ValueError), (slice(0, 0), ValueError), ([0, 0], ValueError), (40, IndexError)]
+)
+def test_indexing_refuses_nothing_twice_and_beyond(full, index, error):
+    with pytest.raises(error, match="no rating|more than once|out of bounds"):
+        full[index]
+
+
+def test_half_stars_survive_every_conversion():
+    halves = [0.5, 3.5, 4.5, 5.0]
+    ratings = Ratings.from_arrays(list("abcd"), list("wxyz"), halves)
+    assert ratings.scale == (0.5, 5, 0.5)
+    assert ratings.values.tolist() == halves
+    assert ratings[1:].values.tolist() == halves[1:]
+    assert ratings.to_tensors()[2].tolist() == halves
+    assert sorted(ratings.to_csr().data.tolist()) == halves
+
+
+def test_counts_and_density_are_those_of_the_whole_matrix():
+    ratings = small()
+    assert len(ratings) == 4
+    assert ratings.user_counts.tolist() == [2, 1, 1]
+    assert ratings.item_counts.tolist() == [1, 1, 2, 0]
+    assert ratings.density == 4 / 12
+
+
+# -- from_arrays and from_frame --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("users", "items"),
+    [
+        (["zoe", "Ann", "zoe", "bob"], ["x", "w", "y", "x"]),
+        ([900, 7, 900, -3], [10**12, 5, 6, 10**12]),
+        (np.array(["b", "a", "b", "c"], dtype=object), [2.5, 1.5, 3.5, 2.5]),
+    ],
+    ids=["strings", "integers", "objects and floats"],
+)
+def test_labels_round_trip_in_sorted_order(users, items):
+    ratings = Ratings.from_arrays(users, items, [1, 2, 3, 4], [9, 8, 7, 6])
+    assert ratings.user_ids.tolist() == sorted(set(users))
+    assert ratings.item_ids.tolist() == sorted(set(items))
+    assert ratings.user_ids[ratings.users].tolist() == list(users)
+    assert ratings.item_ids[ratings.items].tolist() == list(items)
+    assert ratings.values.tolist() == [1, 2, 3, 4]
+    assert ratings.timestamps.tolist() == [9, 8, 7, 6]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [([2, 5, 4], (2, 5, 1)), ([2, 4.5, 4], (2, 4.5, 0.5)), ([2, 4.25, 4], (2, 4.25, 0))]
+)
+def test_a_scale_that_is_not_given_is_read_off_the_values(values, scale):
+    assert Ratings.from_arrays([1, 2, 3], [1, 2, 3], values).scale == scale
+
+
+def test_titles_and_genres_follow_the_labels():
+    ratings = Ratings.from_arrays([1, 2], ["b", "a"], [3, 4], titles={"b": "Bound"}, genres={"b": "Crime"}, name="mine")
+    assert ratings.titles.tolist() == ["a", "Bound"]
+    assert ratings.genres.tolist() == ["", "Crime"]
+    assert ratings.name == "mine"
+
+
+@pytest.mark.parametrize("how", ["last", "mean"])
+def test_duplicates_merge_as_a_dictionary_would(how):
+    rng = np.random.default_rng(1)
+    users, items = rng.integers(0, 8, 200), rng.integers(0, 8, 200)
+    values, times, folds = rng.integers(1, 6, 200), rng.permutation(200), rng.integers(1, 6, 200)
+    ratings = Ratings.from_arrays(users, items, values, times, folds=folds, duplicates=how)
+
+    seen: dict = {}
+    for row in zip(users.tolist(), items.tolist(), values.tolist(), times.tolist(), folds.tolist(), strict=True):
+        earlier = seen.pop(row[:2], ([],))[0]  # popped, so that the order is that of the last occurrences
+        seen[row[:2]] = ([*earlier, row[2]], *row[3:])
+    assert list(zip(ratings.users.tolist(), ratings.items.tolist(), strict=True)) == list(seen)
+    wanted = [v[-1] if how == "last" else np.mean(v) for v, *_ in seen.values()]
+    np.testing.assert_allclose(ratings.values, wanted, rtol=1e-6)
+    assert ratings.timestamps.tolist() == [time for _, time, _ in seen.values()]
+    assert ratings.folds.tolist() == [fold for *_, fold in seen.values()]
+
+
+@pytest.mark.parametrize(("values", "scale"), [([3, 4, 5], (3, 5, 0.5)), ([3.5, 4.5, 5], (3.5, 5, 0.5))])
+def test_the_guessed_scale_permits_the_mean_of_duplicates(values, scale):
+    ratings = Ratings.from_arrays([1, 1, 2], [1, 1, 1], values, duplicates="mean")
+    assert ratings.values.tolist() == [(values[0] + values[1]) / 2, 5]
+    assert ratings.scale == scale
+
+
+def test_from_frame_takes_the_named_columns():
+    frame = pd.DataFrame(
+        {"who": ["b", "a"], "film": ["x", "y"], "stars": [4.5, 2.0], "when": [20, 10], "other": [0, 0]}
+    )
+    ratings = Ratings.from_frame(frame, "who", "film", "stars", timestamp="when", scale=(0.5, 5, 0.5), name="frame")
+    assert ratings.user_ids[ratings.users].tolist() == ["b", "a"]
+    assert ratings.item_ids[ratings.items].tolist() == ["x", "y"]
+    assert ratings.values.tolist() == [4.5, 2.0]
+    assert ratings.timestamps.tolist() == [20, 10]
+    assert (ratings.scale.high, ratings.name) == (5, "frame")
+
+
+@pytest.mark.parametrize(("options", "column"), [({}, "rating"), (dict(rating="stars", timestamp="when"), "when")])
+def test_from_frame_names_a_missing_column_and_those_there(options, column):
+    frame = pd.DataFrame({"user": [1], "item": [2], "stars": [3]})
+    with pytest.raises(KeyError, match=f"no column '{column}'; the frame has .*'user', 'item', 'stars'"):
+        Ratings.from_frame(frame, **options)
+
+
+# -- what it turns into ----------------------------------------------------------------------------
+
+
+def test_csr_holds_every_rating_in_its_place_and_nothing_else(full):
+    dense = np.zeros((12, 9), np.float32)
+    for user, item, value in zip(full.users, full.items, full.values, strict=True):
+        dense[user, item] = value
+    matrix = full.to_csr()
+    assert (matrix.shape, matrix.dtype, matrix.nnz) == ((12, 9), np.float32, 40)
+    np.testing.assert_array_equal(matrix.toarray(), dense)
+
+
+def test_tensors_are_independent_copies(full):
+    tensors = full.to_tensors()  # a warning about read-only memory would fail here
+    assert [tensor.dtype for tensor in tensors] == [torch.int64, torch.int64, torch.float32]
+    for tensor, array in zip(tensors, (full.users, full.items, full.values), strict=True):
+        kept = array.copy()
+        np.testing.assert_array_equal(tensor.numpy(), kept)
+        tensor.fill_(1)
+        np.testing.assert_array_equal(array, kept)
+
+
+def test_html_escapes_names_and_titles_and_shows_five_ratings(full):
+    ratings = dataclasses.replace(full, titles=np.array(["<script>alert(1)</script>"] * 9), name="<b>&")
+    page = ratings._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "&lt;b&gt;&amp;" in page
+    assert page.count("<tr>") == 5
+    assert "1970-01-01" in page
+    assert "SIMULATED" not in page
+
+
+def test_html_says_simulated(full):
+    assert "SIMULATED, not real ratings" in dataclasses.replace(full, source="simulated")._repr_html_()
+
+
+def test_html_works_without_titles_and_timestamps():
+    assert (
+        "4 ratings by 3 users of 4 items, 33.33% of all pairs; 1 to 5 in steps of 1, mean 3.25" in small()._repr_html_()
+    )
+
+
+def test_repr_states_source_and_sizes(full):
+    assert repr(full) == "Ratings(full, arrays: 40 ratings, 12 users × 9 items, 0.5 to 5 in steps of 0.5)"
