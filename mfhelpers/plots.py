@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -74,7 +75,10 @@ def show(fig: Any, alt: str) -> None:
     width = round(fig.get_size_inches()[0] * DPI / 1.5)
     plt.close(fig)
     png = base64.b64encode(buffer.getvalue()).decode()
-    show_bundle({"image/png": png, "text/plain": f"[figure: {alt}]"}, {"image/png": {"alt": alt, "width": width}})
+    show_bundle({"image/png": png, "text/plain": "[figure]"}, {"image/png": {"alt": alt, "width": width}})
+    # JupyterLab 4.6 and nbconvert 7.17 ignore a picture's alt text: a folded line reaches every reader
+    words = f"<details><summary>The figure in words</summary>{html.escape(alt)}</details>"
+    show_bundle({"text/html": words, "text/plain": alt})
 
 
 def training_curves(histories: Mapping[str, Any], ax: Any = None, title: str | None = None) -> Any:

@@ -190,7 +190,10 @@ def test_the_command_speaks_though_packages_cannot_be_imported(tmp_path, broken)
     for name in broken:
         (stands_in / f"{name}.py").write_text("raise OSError('libc10.so: cannot open shared object file')")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MFHELPERS")}
-    environment |= {"PYTHONPATH": str(stands_in), "MFHELPERS_CACHE": str(tmp_path / "cache")}
+    environment |= {
+        "PYTHONPATH": os.pathsep.join([str(stands_in), str(ROOT)]),
+        "MFHELPERS_CACHE": str(tmp_path / "cache"),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "mfhelpers", "doctor"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

@@ -124,7 +124,7 @@ def report(tmp_path_factory, environment):
     write(
         source / "00_good.ipynb",
         new_markdown_cell("# Title", metadata={"slideshow": {"slide_type": "slide"}}),
-        new_code_cell("print('ratings', end='')\nprint(' and films')", metadata=timestamp, outputs=STALE),
+        new_code_cell("print('ratings', end='', flush=True)\nprint(' and films')", metadata=timestamp, outputs=STALE),
         new_code_cell("1 / 0", metadata={"tags": ["raises-exception"]}),
         new_code_cell(TIMING, metadata=CHANGES),
         "import os\nos.environ['MFHELPERS_PROGRESS'], os.path.basename(os.getcwd())",

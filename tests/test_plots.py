@@ -25,11 +25,29 @@ def the_lessons_style():
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """The (data, metadata) of each figure that `show` gave to the notebook."""
+def bundles(monkeypatch):
+    """The (data, metadata) of all that `show` gave to the notebook."""
     bundles = []
-    monkeypatch.setattr(plots, "show_bundle", lambda data, metadata: bundles.append((data, metadata)))
+    monkeypatch.setattr(plots, "show_bundle", lambda data, metadata=None: bundles.append((data, metadata)))
     return bundles
+
+
+class Pictures:
+    """Those of the bundles that hold a picture."""
+
+    def __init__(self, bundles):
+        self.bundles = bundles
+
+    def __iter__(self):
+        return (bundle for bundle in self.bundles if "image/png" in bundle[0])
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+
+@pytest.fixture
+def shown(bundles):
+    return Pictures(bundles)
 
 
 def figure(**labels):
@@ -50,11 +68,19 @@ def test_show_gives_one_png_with_its_text(shown):
     plots.show(figure(), ALT)
     [(data, metadata)] = shown
     assert metadata["image/png"]["alt"] == ALT
-    assert ALT in data["text/plain"]
     image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     assert image.format == "PNG"
     assert image.size == (7 * plots.DPI, 4 * plots.DPI)
     assert 0 < metadata["image/png"]["width"] < image.width  # drawn larger than shown
+
+
+def test_the_words_follow_the_picture_for_readers_whose_program_drops_the_alt_text(bundles):
+    plots.show(figure(), "Ratings of a < b and " + ALT)
+    (picture, _), (words, _) = bundles
+    assert "image/png" in picture
+    assert words["text/plain"] == "Ratings of a < b and " + ALT
+    assert words["text/html"].startswith("<details>")
+    assert "a &lt; b" in words["text/html"]
 
 
 def test_the_bytes_are_the_same_every_time_and_name_no_version(shown):

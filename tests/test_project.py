@@ -177,7 +177,7 @@ def test_the_commands_are_the_top_floor():
 
 def test_loading_the_package_loads_nothing_else():
     code = "import sys, mfhelpers; print({'torch', 'numpy', 'pandas'} & set(sys.modules), dir(mfhelpers))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("set() ")
     assert all(repr(name) in done.stdout for name in mfhelpers.__all__)
 
@@ -249,7 +249,11 @@ def assert_refused(done, make, *words):
     assert not list(make.tree.glob("*.log"))
 
 
-OLD = 'case "$1" in -c) exit 1;; --version) echo "Python 3.8.10";; *) echo "unexpected: $*"; exit 9;; esac'
+OLD = """case "$1" in
+    -c) exec "$PYTHON" -c "import sys; sys.version_info = (3, 10, 14); ${2#import sys;}";;
+    --version) echo "Python 3.10.14";;
+    *) echo "unexpected: $*"; exit 9;;
+esac"""
 NO_VENV = """case "$1 $2" in
     "-m venv") mkdir -p .venv/bin; echo "No module named ensurepip" >&2; exit 1;;
     *) exec "$PYTHON" "$@";;
@@ -259,7 +263,7 @@ esac"""
 @pytest.mark.parametrize("goal", ["lab", "notebooks", "test"])
 def test_make_refuses_an_old_python(make, tmp_path, goal):
     done = make(goal, f"PYTHON={python_that(tmp_path, OLD)}")
-    words = ["needs Python 3.11 or later", "is Python 3.8.10", "Install one", f"make PYTHON=python3.12 {goal}"]
+    words = ["needs Python 3.11 or later", "is Python 3.10.14", "Install one", f"make PYTHON=python3.12 {goal}"]
     assert_refused(done, make, *words)
     assert not (make.tree / ".venv").exists()
 
