@@ -7,10 +7,12 @@
 #   make binder     print the link that opens this repository on Binder
 #   make clean      remove what the others made
 #
-# PYTHON=python3.12 chooses another Python; TORCH_INDEX=URL another source for PyTorch (see README).
+# PYTHON=python3.12 chooses another Python; TORCH_INDEX=URL another source for PyTorch (see README);
+# LAB_OPTIONS="--port 9000 --allow-root" goes to JupyterLab.
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+LAB_OPTIONS ?=
 # The one place for the address of the course: where this clone came from, until it has a public home.
 REPOSITORY ?= $(shell git remote get-url origin 2>/dev/null)
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -22,7 +24,7 @@ export PIP_DEFAULT_TIMEOUT ?= 30
 .PHONY: lab notebooks test outputs format binder clean
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks/00_movielens.ipynb
+	$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_movielens.ipynb
 
 notebooks: $(READY)
 	$(BIN)/python -m mfhelpers run --to build/notebooks

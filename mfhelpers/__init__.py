@@ -20,6 +20,7 @@ _HOMES = {
     "training": ["fit", "History", "DivergenceError"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = {*_HOMES, "check", "plots"}
 __all__ = sorted(_HOME)
 __version__ = "0.1.0"
 
@@ -27,8 +28,10 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_MODULES})

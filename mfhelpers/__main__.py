@@ -45,7 +45,8 @@ def _start(folder: Path) -> int:
     print(f"{len(copied)} files copied to {folder}")
     for path in kept:
         print(f"kept your {path}, which differs from the course's: move it away and start again to get the course's")
-    print(f'Begin with: jupyter lab "{folder / "00_movielens.ipynb"}"')
+    # this Python and not a bare `jupyter`, which without the environment is another one or none
+    print(f'Begin with: "{sys.executable}" -m jupyterlab "{folder / "00_movielens.ipynb"}"')
     return 0
 
 

@@ -21,6 +21,7 @@ def doctor() -> int:
     checks: list[tuple[str, Callable[[], str]]] = [("python", _python)]
     checks += [(name, lambda name=name: _package(name)) for name in _required()]
     checks += [("device", _device), ("threads", _threads), ("memory", _memory), ("notebooks", _notebooks)]
+    checks += [("MFHELPERS_DATA", _data_folders)]
     checks += [(name, lambda name=name: _data(name)) for name in ("ml-100k", "ml-latest-small")]
     checks += [("cache", _cache)]
     failed = 0
@@ -108,6 +109,18 @@ def _notebooks() -> str:
     from . import notebooks
 
     return f"{len(list(notebooks.folder().glob('*.ipynb')))} lessons in {notebooks.folder()}"
+
+
+def _data_folders() -> str:
+    from . import movielens
+
+    folders = movielens.data_folders()
+    missing = ", ".join(str(folder) for folder in folders if not folder.exists())
+    if missing:
+        raise RuntimeError(
+            f"names what does not exist: {missing}. Correct it or unset it; {os.pathsep!r} stands between folders"
+        )
+    return ", ".join(map(str, folders)) or "not set; it would name folders that hold data already"
 
 
 def _data(name: str) -> str:

@@ -9,7 +9,8 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,8 +31,9 @@ class DownloadError(OSError):
 class Patience:
     """How long to wait, in seconds, and how slow a server may be, in bytes a second.
 
-    `answer` bounds the wait for a server's first word, name look-up included; `silence` the wait
-    for the next byte; a transfer that has lasted `grace` must have averaged `slowest`.
+    `answer` bounds the wait for a server's first word, name look-up included, and for a sign of
+    life from another process that fetches the same file; `silence` the wait for the next byte; a
+    transfer that has lasted `grace` must have averaged `slowest`.
     """
 
     answer: float = 30.0
@@ -53,7 +55,8 @@ def fetch(
 
     The bytes go to ``NAME.part`` beside `path`, which is renamed once the sum is right; a part that
     a broken transfer or a killed process left behind is continued. Processes that want the same
-    file take turns, and those that waited find it there. Certificates are always checked.
+    file take turns: they wait while the part grows, and find the file there. Certificates are
+    always checked.
 
     Parameters
     ----------
@@ -72,7 +75,8 @@ def fetch(
     Raises
     ------
     DownloadError
-        If no address gave the right bytes, the folder cannot be written, or the disk is full.
+        If no address gave the right bytes, another process has the turn and gets nowhere, the
+        folder cannot be written, or the disk is full.
     """
     patience = patience or Patience()
     part = path.with_name(path.name + ".part")
@@ -80,7 +84,9 @@ def fetch(
         if path.exists() and _sha256(path) == sha256:
             return path  # before the lock: a shared cache may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_name(path.name + ".lock")):
+        with _turn(path.with_name(path.name + ".lock"), part, patience) as waited:
+            # waiting counts, so that two addresses after a wait take no longer than without one
+            patience = replace(patience, answer=patience.answer - waited / 2)
             problems = [] if urls else ["  no address to try (MFHELPERS_OFFLINE is set?)"]
             if path.exists():
                 if _sha256(path) == sha256:
@@ -94,6 +100,8 @@ def fetch(
                     return path
                 except (DownloadError, requests.RequestException) as error:
                     problems.append(f"  {urlsplit(url).netloc}: {_in_words(error, patience)}")
+    except DownloadError:
+        raise
     except OSError as error:  # of this machine, not of a server: those are in `problems`
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             part.unlink(missing_ok=True)
@@ -105,6 +113,29 @@ def fetch(
             f"cannot write to {path.parent} ({error.strerror or error}). Set MFHELPERS_CACHE to a folder that you can write."
         ) from error
     raise DownloadError(f"{path.name} could not be downloaded:\n" + "\n".join(problems))
+
+
+@contextmanager
+def _turn(path: Path, part: Path, patience: Patience) -> Iterator[float]:
+    """Hold the lock, waiting for it while `part` grows; gives the seconds it had not grown for at the end."""
+    lock, size, since = filelock.FileLock(path), None, None
+    while True:
+        try:
+            lock.acquire(timeout=0.1)
+            break
+        except filelock.Timeout:
+            now = part.stat().st_size if part.exists() else 0
+            if since is None or now != size:
+                size, since = now, time.monotonic()
+            elif time.monotonic() - since > patience.answer:
+                raise DownloadError(
+                    f"another process holds {path} and has not brought {part.stem} further in {patience.answer:g} s. "
+                    "Wait for it or end it; if there is none, delete that file."
+                ) from None
+    try:
+        yield 0.0 if since is None else round(time.monotonic() - since, 1)
+    finally:
+        lock.release()
 
 
 def _fetch_one(url: str, part: Path, sha256: str, size: int | None, patience: Patience, progress: bool) -> None:

@@ -106,9 +106,7 @@ class Factors:
         ValueError
             For a number outside 0 … n_users - 1 or 0 … n_items - 1.
         """
-        users, items = np.broadcast_arrays(
-            _in_range("user", users, self.n_users), _in_range("item", items, self.n_items)
-        )
+        users, items = np.broadcast_arrays(in_range("user", users, self.n_users), in_range("item", items, self.n_items))
         u, i = users.ravel(), items.ravel()
         out = np.empty(u.shape, np.result_type(*(getattr(self, field) for field in ARRAYS[1:])))
         for start in range(0, len(u), CHUNK):
@@ -133,11 +131,17 @@ class Factors:
         Returns
         -------
         items, predictions : arrays of equal length
+
+        Raises
+        ------
+        ValueError
+            For a number out of range, or an `exclude` that is a mask or holds no integers.
         """
         scores = self.predict(user, np.arange(self.n_items))
         if exclude is not None:
             seen = exclude.items[exclude.users == user] if hasattr(exclude, "users") else exclude
-            scores[_in_range("item", np.asarray(seen, dtype=np.int64), self.n_items)] = -np.inf
+            if np.size(seen):  # an empty list has a type too, float64
+                scores[in_range("item", seen, self.n_items)] = -np.inf
         best = _largest(scores, n)
         best = best[np.isfinite(scores[best])]
         return best, scores[best]
@@ -155,7 +159,7 @@ class Factors:
         ValueError
             If nothing was learned of `item`: a row of zeros has no direction.
         """
-        item = int(_in_range("item", item, self.n_items))
+        item = int(in_range("item", item, self.n_items))
         lengths = np.linalg.norm(self.item_factors, axis=1)
         if not lengths[item]:
             raise ValueError(f"item {item} has no factors (k = 0, or it had no ratings), so nothing is similar to it")
@@ -201,7 +205,7 @@ class Factors:
         known_items = (self.item_biases != 0) | self.item_factors.any(axis=1)
         cold_users = ~known_users & known_users.any()
         cold_items = ~known_items & known_items.any()
-        return cold_users[_in_range("user", users, self.n_users)] | cold_items[_in_range("item", items, self.n_items)]
+        return cold_users[in_range("user", users, self.n_users)] | cold_items[in_range("item", items, self.n_items)]
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -236,10 +240,11 @@ class Factors:
             raise ValueError(f"{path} does not hold Factors: {error}") from error
 
 
-def _in_range(what: str, ids: Any, limit: int) -> np.ndarray:
+def in_range(what: str, ids: Any, limit: int) -> np.ndarray:
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
-        raise ValueError(f"{what} numbers have type {ids.dtype}, expected integers")
+        remedy = ": np.flatnonzero makes numbers of a mask" if ids.dtype == bool else ""
+        raise ValueError(f"{what} numbers have type {ids.dtype}, expected integers{remedy}")
     bad = (ids < 0) | (ids >= limit)
     if bad.any():
         raise ValueError(f"{what} {ids[bad].flat[0]} is outside 0 … {limit - 1}")

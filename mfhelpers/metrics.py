@@ -47,14 +47,8 @@ def evaluate(predictor: Any, ratings: Ratings, clip: bool = False) -> Scores:
     ValueError
         If the predictions have the wrong shape or are not finite.
     """
-    if hasattr(predictor, "to_factors"):
-        predictor = predictor.to_factors()
     predicted = np.asarray(predictor.predict(ratings.users, ratings.items))
-    if predicted.shape != ratings.values.shape:
-        raise ValueError(
-            f"predict returned shape {predicted.shape} for {len(ratings)} pairs, expected ({len(ratings)},): "
-            "(n, 1) minus (n,) would silently be (n, n)"
-        )
+    require_one_each("predict", predicted.shape, len(ratings))
     if not np.isfinite(predicted).all():
         raise ValueError(f"{int((~np.isfinite(predicted)).sum())} of {len(ratings)} predictions are not finite")
     if clip:
@@ -72,3 +66,12 @@ def rmse(predictor: Any, ratings: Ratings, clip: bool = False) -> float:
 def mae(predictor: Any, ratings: Ratings, clip: bool = False) -> float:
     """Mean absolute error in stars: `evaluate(…).mae`."""
     return evaluate(predictor, ratings, clip).mae
+
+
+def require_one_each(what: str, shape: tuple[int, ...], n: int) -> None:
+    """Raise ValueError unless what was returned for `n` pairs has the shape (n,)."""
+    if tuple(shape) != (n,):
+        raise ValueError(
+            f"{what} returned shape {tuple(shape)} for {n} pairs, expected ({n},): "
+            "(n, 1) minus (n,) would silently be (n, n)"
+        )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from .factors import Factors
+from .factors import CHUNK, Factors, in_range
+from .metrics import require_one_each
 from .ratings import Ratings
 
 
@@ -31,10 +35,18 @@ class MatrixFactorization(nn.Module):
     seed : int
         Of those draws; PyTorch's global generator is neither read nor moved.
 
+    Attributes
+    ----------
+    trained_users, trained_items : bool tensors, shapes (n_users,) and (n_items,)
+        Which rows some training has had ratings for; see `forget_unseen`.
+    check_ids : bool
+        Whether `forward` looks for numbers out of range. `fit`, which checks its data once, sets
+        it to False meanwhile: the check makes a GPU wait.
+
     Raises
     ------
     ValueError
-        For sizes below 1.
+        For sizes that are not whole numbers from 1.
     """
 
     def __init__(
@@ -49,14 +61,20 @@ class MatrixFactorization(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, size in (("n_users", n_users), ("n_items", n_items), ("n_factors", n_factors)):
+        sizes = {"n_users": n_users, "n_items": n_items, "n_factors": n_factors}
+        for name, size in sizes.items():
+            sizes[name] = whole_number(name, size)
             if size < 1:
                 raise ValueError(f"{name}={size}: a model needs at least 1")
-        self.n_users, self.n_items, self.n_factors, self.sparse = n_users, n_items, n_factors, sparse
-        generator = torch.Generator().manual_seed(seed)
-        self.user_factors = _embedding(init_std * torch.randn(n_users, n_factors, generator=generator), sparse)
-        self.item_factors = _embedding(init_std * torch.randn(n_items, n_factors, generator=generator), sparse)
+        self.n_users, self.n_items, self.n_factors = n_users, n_items, n_factors = sizes.values()
+        self.sparse, self.check_ids = sparse, True
+        generator = torch.Generator().manual_seed(whole_number("seed", seed))
+        spread = float(init_std)  # a NumPy number would make the factors float64
+        self.user_factors = _embedding(spread * torch.randn(n_users, n_factors, generator=generator), sparse)
+        self.item_factors = _embedding(spread * torch.randn(n_items, n_factors, generator=generator), sparse)
         self.register_buffer("mean", torch.tensor(float(mean)))
+        self.register_buffer("trained_users", torch.zeros(n_users, dtype=torch.bool))
+        self.register_buffer("trained_items", torch.zeros(n_items, dtype=torch.bool))
 
     def forward(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
         """Predicted ratings of the pairs (user[j], item[j]), of the common shape of both.
@@ -67,18 +85,31 @@ class MatrixFactorization(nn.Module):
             For a number out of range. PyTorch's own answer depends on the device: an IndexError
             on the CPU, a dead context on CUDA, silent zeros on MPS.
         """
-        _check_range("user", user, self.n_users)
-        _check_range("item", item, self.n_items)
-        return self.score(user, item)
-
-    def score(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-        """`forward` without the range check, which waits for the GPU: for loops that check their data once."""
+        if self.check_ids:
+            _check_range("user", user, self.n_users)
+            _check_range("item", item, self.n_items)
         return self.mean + (self.user_factors(user) * self.item_factors(item)).sum(-1)
 
     @torch.no_grad()
     def predict(self, users: Any, items: Any, clip: tuple[float, ...] | None = None) -> np.ndarray:
-        """As `Factors.predict`: arrays in, array out, no gradient."""
-        return self.to_factors().predict(users, items, clip)
+        """As `Factors.predict`, by `forward` in evaluation mode: arrays in, array out, no gradient."""
+        users, items = np.broadcast_arrays(in_range("user", users, self.n_users), in_range("item", items, self.n_items))
+        pairs = (torch.tensor(ids.ravel(), dtype=torch.int64).split(CHUNK) for ids in (users, items))
+        pieces = []
+        with modes_kept(self):
+            self.eval()
+            for user, item in zip(*pairs, strict=True):
+                pieces.append(self(user.to(self.mean.device), item.to(self.mean.device)))
+                require_one_each("forward", pieces[-1].shape, len(user))
+        predicted = torch.cat(pieces).cpu()
+        predicted = predicted.to(torch.promote_types(predicted.dtype, torch.float32)).numpy()  # NumPy has no bfloat16
+        if clip is not None:
+            np.clip(predicted, clip[0], clip[1], out=predicted)
+        return predicted.reshape(users.shape)
+
+    def cold(self, users: Any, items: Any) -> np.ndarray:
+        """Which pairs have a user or an item of which nothing was learned, as `Factors.cold`."""
+        return self.to_factors().cold(users, items)
 
     def to_factors(self) -> Factors:
         """The five arrays of this model, copied to the CPU as float32."""
@@ -92,16 +123,19 @@ class MatrixFactorization(nn.Module):
 
     @torch.no_grad()
     def forget_unseen(self, train: Ratings) -> None:
-        """Set the rows of users and items without a rating in `train` to zero.
+        """Set the rows of users and items without a rating in `train`, or an earlier training, to zero.
 
-        Nothing will train them, and their random start would be added to every prediction.
+        Nothing will train them, and their random start would be added to every prediction. What
+        `train` has ratings for is noted in `trained_users` and `trained_items`, and stays when a
+        later training has none for it.
         """
-        for side, ids, n in (("user", train.users, self.n_users), ("item", train.items, self.n_items)):
+        for side, ids in (("user", train.users), ("item", train.items)):
+            trained = getattr(self, f"trained_{side}s")
             # the model's size and not the ratings': a model may be the larger one
-            unseen = torch.as_tensor(np.bincount(ids, minlength=n) == 0, device=self.mean.device)
+            trained |= torch.as_tensor(np.bincount(ids, minlength=len(trained)) > 0, device=trained.device)
             for table in (f"{side}_factors", f"{side}_biases"):
                 if hasattr(self, table):
-                    getattr(self, table).weight[unseen] = 0
+                    getattr(self, table).weight[~trained] = 0
 
     def _rows(self, table: str, n: int) -> np.ndarray:
         if not hasattr(self, table):
@@ -117,7 +151,7 @@ class BiasedMatrixFactorization(MatrixFactorization):
     Parameters
     ----------
     mean : float or None
-        μ. None, the default: `fit` takes the mean of the training ratings; until then it is 0.
+        μ. None, the default: the first `fit` takes the mean of its ratings; until then it is 0.
     """
 
     def __init__(
@@ -134,14 +168,35 @@ class BiasedMatrixFactorization(MatrixFactorization):
         super().__init__(
             n_users, n_items, n_factors, sparse, mean=0.0 if mean is None else mean, init_std=init_std, seed=seed
         )
-        self.mean_from_train = mean is None
+        # a buffer, so that a model that is saved and loaded does not take another mean
+        self.register_buffer("mean_from_train", torch.tensor(mean is None))
         self.user_biases = _embedding(torch.zeros(n_users, 1), sparse)
         self.item_biases = _embedding(torch.zeros(n_items, 1), sparse)
 
-    def score(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+    def forward(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+        dots = super().forward(user, item)  # first, because it checks the numbers
         # [..., 0] and not squeeze(): that would also drop the only element of a batch of one
         biases = self.user_biases(user)[..., 0] + self.item_biases(item)[..., 0]
-        return super().score(user, item) + biases
+        return dots + biases
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put the model and each of its parts back into the mode, training or evaluation, that it was in."""
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def whole_number(name: str, value: Any) -> int:
+    """`value` as an int of Python; a ValueError for anything that is none."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{name}={value!r}: give a whole number, such as 20") from error
 
 
 def _embedding(weight: torch.Tensor, sparse: bool) -> nn.Embedding:

@@ -130,14 +130,14 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
         return _simulated(dataset, "because source='simulated' was asked for")
     if path is not None:
         return _read(dataset, _located(dataset, Path(path).expanduser(), must=True))
-    for folder in _data_folders():
+    for folder in data_folders():
         if (located := _located(dataset, folder)) is not None:
             return _read(dataset, located)
     try:
         return _read(dataset, _download(dataset, Patience() if source == "movielens" else Patience(4, 10)))
     except DownloadError as error:
         remedy = (
-            f"On a machine with a network, download {SOURCES[0].format(name=name)} and put it (zipped or not) "
+            f"{_searched()}On a machine with a network, download {SOURCES[0].format(name=name)} and put it (zipped or not) "
             f"into a folder that MFHELPERS_DATA names, or pass path=."
         )
         if source == "movielens":
@@ -148,14 +148,20 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
 def find_local(name: str) -> Path | None:
     """Where on this machine `load_ratings(name)` would read the set without a network, or None."""
     dataset = DATASETS[name]
-    places = [_located(dataset, folder) for folder in _data_folders()]
+    places = [_located(dataset, folder) for folder in data_folders()]
     cached = cache_folder() / f"{name}.zip"
     return next(filter(None, places), cached if cached.exists() else None)
 
 
-def _data_folders() -> list[Path]:
+def data_folders() -> list[Path]:
+    """What the environment variable MFHELPERS_DATA names, there or not."""
     named = os.environ.get("MFHELPERS_DATA", "").split(os.pathsep)
     return [Path(folder).expanduser() for folder in named if folder]
+
+
+def _searched() -> str:
+    told = [f"{place}" if place.exists() else f"{place} (does not exist)" for place in data_folders()]
+    return f"MFHELPERS_DATA was searched: {', '.join(told)}.\n" if told else ""
 
 
 def cache_folder() -> Path:

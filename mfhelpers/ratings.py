@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 PER_RATING = ("users", "items", "values", "timestamps", "folds")
+LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
 class Scale(NamedTuple):
@@ -92,6 +93,7 @@ class Ratings:
         for field, dtype in (("timestamps", np.int64), ("folds", np.int8)):
             if getattr(self, field) is not None:
                 put(field, _integers(field, getattr(self, field), dtype, n))
+        _refuse_milliseconds(self.timestamps)
         for field, length in (("user_ids", self.n_users), ("item_ids", self.n_items)):
             labels = getattr(self, field)
             put(field, _read_only(np.arange(length) if labels is None else labels, None, length, field))
@@ -112,6 +114,8 @@ class Ratings:
         *,
         scale: Scale | tuple | None = None,
         duplicates: str = "raise",
+        user_ids: Any = None,
+        item_ids: Any = None,
         titles: dict[Any, str] | None = None,
         genres: dict[Any, str] | None = None,
         **fields: Any,
@@ -121,13 +125,16 @@ class Ratings:
         Parameters
         ----------
         users, items, values, timestamps : array-likes, shape (n,)
-            Labels are numbered in sorted order and kept in `user_ids` and `item_ids`.
+            Labels are numbered in sorted order and kept in `user_ids` and `item_ids`; those of one
+            side are all of one kind, text or whole numbers or others.
         scale : Scale or (low, high, step), optional
             Taken from the values if not given: their minimum, maximum and, for whole and half
             stars, the step. Give it if the extremes may be missing: a wrong scale clips silently.
         duplicates : {"raise", "last", "mean"}
             What to do with a (user, item) pair that occurs more than once. A mean may fall between
             the steps of a scale; one that is given needs a step that permits it, such as 0.
+        user_ids, item_ids : array-likes of labels, optional
+            Fix the numbering: a test part from a file of its own takes those of the training part.
         titles, genres : dict from item label to text, optional
             Items that are not in the dictionary get their label as a title, and no genre.
         **fields
@@ -136,9 +143,10 @@ class Ratings:
         Raises
         ------
         ValueError
-            For missing labels, unequal lengths, and all that the class itself refuses.
+            For labels that are missing, mixed, or not among those given; for unequal lengths, and
+            all that the class itself refuses.
         """
-        users, items = np.asarray(users), np.asarray(items)
+        users, items = _labels("user", users), _labels("item", items)
         values = np.asarray(values, dtype=np.float32)
         extras = {"timestamps": timestamps, "folds": fields.pop("folds", None)}
         extras = {field: np.asarray(array) for field, array in extras.items() if array is not None}
@@ -146,8 +154,8 @@ class Ratings:
         if len(values) == 0:
             raise ValueError("there is no rating in these arrays: a Ratings holds at least one")
         _refuse_missing(values)
-        user_numbers, user_ids = _numbered("user", users)
-        item_numbers, item_ids = _numbered("item", items)
+        user_numbers, user_ids = _numbered("user", users, user_ids)
+        item_numbers, item_ids = _numbered("item", items, item_ids)
         if duplicates not in ("raise", "last", "mean"):
             raise ValueError(f"duplicates={duplicates!r}: choose 'raise', 'last' or 'mean'")
         columns = {"users": user_numbers, "items": item_numbers, "values": values, **extras}
@@ -264,7 +272,9 @@ def _checked_scale(scale: Any) -> Scale:
 
 
 def _read_only(array: Any, dtype: Any, length: int, what: str) -> np.ndarray:
-    array = np.asarray(array, dtype=dtype).copy()  # np.array of a tensor warns
+    array = np.asarray(array, dtype=dtype)  # np.array of a tensor warns
+    if array.flags.writeable or not array.flags.owndata:  # else it is shared: the parts of a whole have its labels
+        array = array.copy()
     if array.shape != (length,):
         raise ValueError(f"{what} has shape {array.shape}, expected ({length},)")
     array.flags.writeable = False
@@ -283,6 +293,15 @@ def _integers(what: str, array: Any, dtype: Any, n: int) -> np.ndarray:
         at = int((array != given).argmax())
         raise ValueError(f"{what}[{at}] is {given[at]}, beyond the largest {np.dtype(dtype)}, {np.iinfo(dtype).max}")
     return array
+
+
+def _refuse_milliseconds(timestamps: np.ndarray | None) -> None:
+    if timestamps is not None and (timestamps > LAST_SECOND).any():
+        at = int((timestamps > LAST_SECOND).argmax())
+        raise ValueError(
+            f"timestamps[{at}] is {timestamps[at]}, in seconds a day beyond the year 9999: "
+            "divide by 1000 if these are milliseconds, by 1,000,000 if microseconds"
+        )
 
 
 def _checked_ids(what: str, ids: Any, limit: int, n: int) -> np.ndarray:
@@ -311,8 +330,9 @@ def _checked_values(values: Any, scale: Scale) -> np.ndarray:
     _refuse_missing(values)
     off = (values < scale.low) | (values > scale.high)
     if scale.step:
-        steps = (values - scale.low) / scale.step
-        off |= np.abs(steps - np.rint(steps)) > 1e-4
+        steps = (values.astype(np.float64) - scale.low) / scale.step
+        # a float32 may lie half its spacing beside the number that was meant: much, in units of a fine step
+        off |= np.abs(steps - np.rint(steps)) > 1e-4 + np.spacing(np.abs(values)) / scale.step
     if off.any():
         at = int(off.argmax())
         raise ValueError(f"values[{at}] is {values[at]:g}, off the scale {scale} ({int(off.sum())} such)")
@@ -337,11 +357,67 @@ def _same_lengths(**arrays: np.ndarray) -> None:
         raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
 
 
-def _numbered(what: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    numbers, ids = pd.factorize(labels, sort=True)
-    if (numbers < 0).any():
-        raise ValueError(f"{what} label {int((numbers < 0).argmax())} is missing (NaN or None)")
-    return numbers.astype(np.int64), np.asarray(ids)
+def _labels(what: str, given: Any) -> np.ndarray:
+    """Labels as an array in which each is still what it was.
+
+    NumPy alone would make 'nan' of a gap between strings, "1" of a 1 between them, and one float64
+    of two large integers.
+    """
+    labels = np.asarray(given, dtype=None if hasattr(given, "__array__") else object)
+    if labels.ndim == 1 and pd.isna(labels).any():
+        raise ValueError(f"{what} label {int(pd.isna(labels).argmax())} is missing (NaN or None)")
+    if labels.dtype != object or labels.ndim != 1 or not len(labels):
+        return labels
+    examples = {_kind(kind): kind for kind in dict.fromkeys(map(type, labels.tolist()))}
+    if len(examples) > 1:
+        told = " and ".join(repr(next(label for label in labels if type(label) is t)) for t in examples.values())
+        raise ValueError(f"{what} labels are of several kinds, such as {told}: make them all of one")
+    dtypes = {str: str, int: np.int64, float: np.float64}
+    try:
+        return labels.astype(dtypes.get(next(iter(examples)), object))
+    except OverflowError:  # integers beyond int64 stay as they are
+        return labels
+
+
+def _kind(kind: type) -> type:
+    """NumPy's scalars count as Python's; a bool is no number here."""
+    kinds = {str: str, np.bool_: bool, bool: bool, int: int, np.integer: int, float: float, np.floating: float}
+    return next((plain for base, plain in kinds.items() if issubclass(kind, base)), kind)
+
+
+def _numbered(what: str, labels: np.ndarray, fixed: Any) -> tuple[np.ndarray, np.ndarray]:
+    if fixed is None:
+        numbers, ids = pd.factorize(labels, sort=True)
+        return numbers.astype(np.int64), np.asarray(ids)
+    ids = _labels(what, fixed)
+    # as objects unless both are of one type of number: a common type of two may merge what differs
+    dtype = ids.dtype if ids.dtype == labels.dtype and ids.dtype.kind in "iuf" else object
+    index = pd.Index(ids.astype(dtype), dtype=dtype)
+    if not index.is_unique:
+        raise ValueError(f"{what}_ids holds {index[index.duplicated()].tolist()[0]!r} more than once")
+    numbers = index.get_indexer(labels.astype(dtype))
+    unknown = numbers < 0
+    if unknown.any():
+        raise ValueError(
+            f"{what} label {labels[unknown].tolist()[0]!r} is not among the {len(ids)} of {what}_ids ({int(unknown.sum())} such): "
+            "leave such ratings out, or number all of them together"
+        )
+    return numbers.astype(np.int64), ids
+
+
+def require_same_labels(one: Ratings, other: Ratings) -> None:
+    """Raise ValueError unless the numbers of users and items mean the same in both."""
+    for what in ("user_ids", "item_ids"):
+        ours, theirs = getattr(one, what), getattr(other, what)
+        if ours is theirs or np.array_equal(ours, theirs):
+            continue
+        pairs = enumerate(zip(ours.tolist(), theirs.tolist(), strict=False))
+        differ = (f"{what}[{n}] is {a!r} in one and {b!r} in the other" for n, (a, b) in pairs if a != b)
+        raise ValueError(
+            f"{one} and {other} are not parts of the same ratings: "
+            f"{next(differ, f'{what} has {len(ours)} labels in one and {len(theirs)} in the other')}. "
+            "Split one Ratings, or number the second by from_arrays(…, user_ids=train.user_ids, item_ids=train.item_ids)"
+        )
 
 
 def _guessed_scale(values: np.ndarray, merged: np.ndarray) -> Scale:

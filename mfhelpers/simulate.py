@@ -24,7 +24,7 @@ def simulate_ratings(
     scale: Scale | tuple = (1, 5, 1),
     mean: float = 3.55,
     noise: float = SD_NOISE,
-    min_per_user: int = 20,
+    min_per_user: int | None = None,
     seed: int = 0,
     name: str = "simulated",
 ) -> tuple[Ratings, Factors]:
@@ -46,8 +46,8 @@ def simulate_ratings(
     noise : float
         Standard deviation of what no model can explain, in stars. 0 with a step of 0 gives ratings
         that a rank-k model fits exactly, except where they are clipped.
-    min_per_user : int
-        Every user rates at least so many items.
+    min_per_user : int, optional
+        Every user rates at least so many items; default 20, or fewer where the sizes leave no more.
     seed : int
     name : str
 
@@ -65,10 +65,12 @@ def simulate_ratings(
         negative number.
     """
     at_least = {"n_users": (n_users, 1), "n_items": (n_items, 1), "n_ratings": (n_ratings, 1)}
-    at_least |= {"n_factors": (n_factors, 0), "noise": (noise, 0), "min_per_user": (min_per_user, 0)}
+    at_least |= {"n_factors": (n_factors, 0), "noise": (noise, 0), "min_per_user": (min_per_user or 0, 0)}
     for what, (number, least) in at_least.items():
         if not number >= least:
             raise ValueError(f"{what}={number}: it must be at least {least}")
+    if min_per_user is None:
+        min_per_user = min(20, n_ratings // n_users, n_items)
     if not n_users * min_per_user <= n_ratings <= n_users * n_items:
         raise ValueError(
             f"n_ratings={n_ratings}: {n_users} users × {n_items} items with at least {min_per_user} ratings a user "

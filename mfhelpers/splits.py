@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ratings import Ratings
+from .ratings import Ratings, require_same_labels
 
 
 def random_split(ratings: Ratings, test: float = 0.2, seed: int = 0) -> tuple[Ratings, Ratings]:
@@ -140,8 +140,7 @@ def cold_report(train: Ratings, test: Ratings) -> ColdReport:
     ValueError
         If the two parts are numbered differently.
     """
-    if (train.n_users, train.n_items) != (test.n_users, test.n_items):
-        raise ValueError(f"{train} and {test} are not parts of the same ratings")
+    require_same_labels(train, test)
     cold_users, cold_items = train.user_counts == 0, train.item_counts == 0
     user, item = cold_users[test.users], cold_items[test.items]
     return ColdReport(

@@ -5,19 +5,24 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from . import display
 from .files import replacing
-from .ratings import Ratings
+from .metrics import require_one_each
+from .models import modes_kept, whole_number
+from .ratings import Ratings, require_same_labels
 
 Optimizer = torch.optim.Optimizer
 
@@ -108,8 +113,10 @@ def fit(
     """Train a model in place on batches of shuffled ratings, by the mean squared error of a batch.
 
     Users and items without a training rating get rows of zeros first: see
-    `MatrixFactorization.forget_unseen`. Interrupting (Ctrl-C, or ■ in a notebook) ends the training
-    and keeps the model as it is, or with `patience` as it was in its best epoch.
+    `MatrixFactorization.forget_unseen`. Each epoch runs in training mode and is judged in
+    evaluation mode; the model's own mode is restored at the end. Interrupting (Ctrl-C, or ■ in a
+    notebook) ends the training and keeps the model as it is, or with `patience` as it was in its
+    best epoch.
 
     Parameters
     ----------
@@ -123,9 +130,9 @@ def fit(
         Ratings in a step. The last batch of an epoch may be smaller.
     optimizer : a torch optimiser class, a function (parameters, lr=…) -> optimiser, or an optimiser
         Default: Adam, or SparseAdam for a model with sparse gradients. A ready optimiser brings its
-        own learning rate.
+        own learning rate; a function may.
     lr : float, optional
-        Learning rate; default 0.005.
+        Learning rate; default 0.005 for an optimiser class, a function's own for a function.
     patience : int, optional
         Stop when `valid` has not improved for so many epochs, and restore the best epoch. Needs `valid`.
     device : "auto", "cpu", "cuda", "mps" or torch.device
@@ -134,7 +141,7 @@ def fit(
     seed : int
         Of the shuffling; nothing touches PyTorch's global generator.
     checkpoint : path, optional
-        File to write after every epoch: a temporary one first, then renamed.
+        File to write before the first epoch and after every one: a temporary one first, then renamed.
     resume : bool
         Continue from `checkpoint` if that file exists, with the same settings but for `epochs`. On
         the CPU the result equals that of an uninterrupted run bit for bit.
@@ -148,63 +155,84 @@ def fit(
     Raises
     ------
     ValueError
-        For settings that do not fit together, data larger than the model, or a checkpoint of
-        another training; before anything is trained.
+        For settings that do not fit together, data larger than the model, parts that are numbered
+        differently, predictions that are not one finite number a pair, or a checkpoint of another
+        training; before anything is trained.
+    OSError
+        When the checkpoint cannot be written: before anything is trained, or with `patience` after
+        restoring the best epoch.
     DivergenceError
         When the training RMSE stops being a number or exceeds 100 times the rating scale; the
         message names epoch, learning rate and error. The model is left as it was one epoch before.
     """
+    epochs, batch_size, seed = map(whole_number, ("epochs", "batch_size", "seed"), (epochs, batch_size, seed))
+    patience = None if patience is None else whole_number("patience", patience)
+    lr = None if lr is None else float(lr)
     _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume)
-    target, reason = choose_device(device, batch_size, model)
+    target, reason = choose_device(device, min(batch_size, len(train)), model)
+    moved = any(parameter.device != target for parameter in model.parameters())
     model.to(target)
-    optimizer = _ready_optimizer(model, optimizer, lr)
-    score = getattr(model, "score", model.forward)  # ids were checked: no need to do so in every step
+    optimizer = _ready_optimizer(model, optimizer, lr, moved)
 
     data = train.to_tensors(target)
     held_out = valid.to_tensors(target) if valid is not None else None
     shuffling = torch.Generator().manual_seed(seed)
     history = History(n_train=len(train), device=str(target), device_reason=reason)
-    identity = _identity(model, train, valid, batch_size, seed, patience, optimizer)
-    if resume and Path(checkpoint).exists():
-        history, best = _restore(Path(checkpoint), identity, model, optimizer, shuffling)
-        history.device, history.device_reason, history.stopped = str(target), reason, "finished"
-    else:
-        if getattr(model, "mean_from_train", False):
-            model.mean.fill_(float(train.values.mean(dtype="float64")))
-        if hasattr(model, "forget_unseen"):
-            model.forget_unseen(train)
-        _judge(history, score, data, held_out, 0.0)
-        # the start may remain the best
-        best = copy.deepcopy(model.state_dict()) if patience is not None else None
+    path = identity = None
+    if checkpoint is not None:
+        path = Path(checkpoint)
+        identity = _identity(model, train, valid, batch_size, seed, patience, optimizer)
+    with modes_kept(model), _ids_unchecked(model):
+        if resume and path.exists():
+            history, best = _restore(path, identity, model, optimizer, shuffling)
+            history.device, history.device_reason, history.stopped = str(target), reason, "finished"
+        else:
+            if getattr(model, "mean_from_train", False):
+                model.mean.fill_(float(train.values.mean(dtype="float64")))
+                model.mean_from_train = torch.zeros_like(model.mean, dtype=torch.bool)
+            if hasattr(model, "forget_unseen"):
+                model.forget_unseen(train)
+            _judge(history, model, data, held_out, 0.0)
+            for judged in history.train_rmse + history.valid_rmse:
+                if not math.isfinite(judged):
+                    raise ValueError(f"the model's first predictions are not finite (RMSE {judged}): make a new model")
+            # the start may remain the best
+            best = copy.deepcopy(model.state_dict()) if patience is not None else None
 
-    limit = HOPELESS * (train.scale.high - train.scale.low or 1)
-    bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
-    try:
-        while history.epochs < epochs and not _out_of_patience(history, patience):
-            before = copy.deepcopy(model.state_dict())
-            seconds = _epoch(score, optimizer, data, batch_size, shuffling)
-            _judge(history, score, data, held_out, history.seconds[-1] + seconds)
-            if not history.train_rmse[-1] <= limit:
-                model.load_state_dict(before)
-                raise DivergenceError(
-                    f"diverged in epoch {history.epochs} at learning rate {_rates(optimizer)}: "
-                    f"training RMSE {history.train_rmse[-1]:.3g}. Try a tenth of the learning rate."
-                )
-            if patience is not None and history.best_epoch == history.epochs:
-                best = copy.deepcopy(model.state_dict())
-            if checkpoint is not None:
-                _save(Path(checkpoint), identity, model, optimizer, shuffling, history, best)
-            bar.set_postfix_str(f"RMSE {(history.valid_rmse or history.train_rmse)[-1]:.3f}", refresh=False)
-            bar.update()
-        if _out_of_patience(history, patience):
-            history.stopped = "early"
-    except KeyboardInterrupt:
-        history.stopped = "interrupted"
-        print(f"interrupted in epoch {history.epochs + 1}: the model so far is kept")
-    finally:
-        bar.close()
-    if best is not None:
-        model.load_state_dict(best)
+        limit = HOPELESS * (train.scale.high - train.scale.low or 1)
+        bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
+        try:
+            if path is not None:  # before the first epoch too: a path that cannot be written shows now
+                _save(path, identity, model, optimizer, shuffling, history, best)
+            while history.epochs < epochs and not _out_of_patience(history, patience):
+                before = copy.deepcopy(model.state_dict())
+                seconds = _epoch(model, optimizer, data, batch_size, shuffling)
+                _judge(history, model, data, held_out, history.seconds[-1] + seconds)
+                if not history.train_rmse[-1] <= limit:
+                    model.load_state_dict(before)
+                    raise DivergenceError(
+                        f"diverged in epoch {history.epochs} at learning rate {_rates(optimizer)}: "
+                        f"training RMSE {history.train_rmse[-1]:.3g}. Try a tenth of the learning rate."
+                    )
+                if patience is not None and history.best_epoch == history.epochs:
+                    best = copy.deepcopy(model.state_dict())
+                if path is not None:
+                    _save(path, identity, model, optimizer, shuffling, history, best)
+                rmse = (history.valid_rmse or history.train_rmse)[-1]
+                bar.set_postfix_str(f"RMSE {rmse:.3f}", refresh=False)
+                bar.update()
+            if _out_of_patience(history, patience):
+                history.stopped = "early"
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+            print(f"interrupted in epoch {history.epochs + 1}: the model so far is kept")
+        except DivergenceError:
+            best = None  # the epoch before is what the error promises
+            raise
+        finally:
+            bar.close()
+            if best is not None:
+                model.load_state_dict(best)
     return history
 
 
@@ -219,11 +247,11 @@ def choose_device(device: str | torch.device, batch_size: int, model: nn.Module)
     if device != "auto":
         try:
             device = torch.device(device)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise ValueError(f"device={device!r} is no device; choose 'auto', 'cpu', 'cuda' or 'mps'") from error
         cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
         available = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
-        if not available.get(device.type, True):
+        if not (available[device.type] if device.type in available else _computes(device)):
             raise ValueError(f"device={str(device)!r} is not available here; device='auto' or 'cpu' will do")
         return device, "it was asked for"
     gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
@@ -237,20 +265,42 @@ def choose_device(device: str | torch.device, batch_size: int, model: nn.Module)
     return torch.device(gpu), f"a step of {step:,} values is enough work for a GPU"
 
 
+def _computes(device: torch.device) -> bool:
+    try:
+        torch.zeros(1, device=device).item()  # the meta device has no values
+    except Exception:  # whatever a kind of device raises that this PyTorch was not built for
+        return False
+    return True
+
+
 # -- one epoch -------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _ids_unchecked(model: nn.Module) -> Iterator[None]:
+    """Spare a model the look at all numbers in every step: those of both parts are known to be in range."""
+    if not hasattr(model, "check_ids"):
+        yield
+        return
+    kept, model.check_ids = model.check_ids, False
+    try:
+        yield
+    finally:
+        model.check_ids = kept
+
+
 def _epoch(
-    score: Callable, optimizer: Optimizer, data: tuple[torch.Tensor, ...], batch_size: int, shuffling: torch.Generator
+    model: nn.Module, optimizer: Optimizer, data: tuple[torch.Tensor, ...], batch_size: int, shuffling: torch.Generator
 ) -> float:
     """One pass over the ratings in a new order; returns the seconds it took."""
     users, items, values = data
+    model.train()
     started = time.perf_counter()
     # the order is drawn on the CPU, so that it is the same on every device
     order = torch.randperm(len(values), generator=shuffling).to(values.device)
     for batch in order.split(batch_size):
         optimizer.zero_grad()
-        errors = score(users[batch], items[batch]) - values[batch]
+        errors = model(users[batch], items[batch]) - values[batch]
         errors.square().mean().backward()
         optimizer.step()
     if values.device.type == "cuda":
@@ -259,17 +309,20 @@ def _epoch(
 
 
 @torch.no_grad()
-def _pooled_rmse(score: Callable, data: tuple[torch.Tensor, ...]) -> float:
+def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
     total = 0.0
     for users, items, values in zip(*(column.split(EVALUATION_CHUNK) for column in data), strict=True):
-        total += (score(users, items) - values).square().sum().item()
+        predicted = model(users, items)
+        require_one_each("forward", predicted.shape, len(values))
+        total += (predicted - values).square().sum().item()
     return (total / len(data[2])) ** 0.5
 
 
-def _judge(history: History, score: Callable, data: tuple, held_out: tuple | None, seconds: float) -> None:
+def _judge(history: History, model: nn.Module, data: tuple, held_out: tuple | None, seconds: float) -> None:
+    model.eval()
     # all is measured before any is noted: an interruption leaves lists of one length
-    train_rmse = _pooled_rmse(score, data)
-    valid_rmse = [] if held_out is None else [_pooled_rmse(score, held_out)]
+    train_rmse = _pooled_rmse(model, data)
+    valid_rmse = [] if held_out is None else [_pooled_rmse(model, held_out)]
     history.train_rmse.append(train_rmse)
     history.valid_rmse += valid_rmse
     history.seconds.append(seconds)
@@ -301,14 +354,23 @@ def _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, pati
         for n in ("n_users", "n_items"):
             if part is not None and hasattr(model, n) and getattr(part, n) > getattr(model, n):
                 raise ValueError(f"the ratings have {n}={getattr(part, n)}, the model only {getattr(model, n)}")
+    if valid is not None:
+        require_same_labels(train, valid)
 
 
-def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None) -> Optimizer:
+def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None, moved: bool) -> Optimizer:
     if isinstance(optimizer, Optimizer):
-        return optimizer
-    if optimizer is None:
-        optimizer = torch.optim.SparseAdam if getattr(model, "sparse", False) else torch.optim.Adam
-    return optimizer(model.parameters(), lr=0.005 if lr is None else lr)
+        if moved:  # the parameters have a new device, what the optimiser keeps of each has not
+            optimizer.load_state_dict(optimizer.state_dict())
+    else:
+        if optimizer is None:
+            optimizer = torch.optim.SparseAdam if getattr(model, "sparse", False) else torch.optim.Adam
+        if lr is None and isinstance(optimizer, type):
+            lr = 0.005
+        optimizer = optimizer(model.parameters(), **({} if lr is None else {"lr": lr}))
+    for group in optimizer.param_groups:  # a checkpoint with NumPy's numbers could not be read again
+        group.update({key: value.item() for key, value in group.items() if isinstance(value, np.generic)})
+    return optimizer
 
 
 def _rates(optimizer: Optimizer) -> str:
@@ -328,9 +390,13 @@ def _identity(model, train, valid, batch_size, seed, patience, optimizer) -> dic
             for part in (train, valid) if part is not None]  # fmt: skip
     groups = optimizer.param_groups
     settings = {key: [group[key] for group in groups] for key in groups[0] if key != "params"}
-    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes = _shapes(model.state_dict())
     return {"model": type(model).__name__, "shapes": shapes, "data": sums, "batch_size": batch_size, "seed": seed,
             "optimizer": type(optimizer).__name__, "early stopping": patience is not None, **settings}  # fmt: skip
+
+
+def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in weights.items()}
 
 
 def _save(path: Path, identity, model, optimizer, shuffling, history: History, best) -> None:
@@ -342,23 +408,36 @@ def _save(path: Path, identity, model, optimizer, shuffling, history: History, b
         "history": dataclasses.asdict(history),
         "best": best,
     }
-    with replacing(path) as file:
-        torch.save(state, file)
+    try:
+        with replacing(path) as file:
+            torch.save(state, file)
+    except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the second for a full disk
+        raise OSError(
+            f"the checkpoint {path} cannot be written ({error}): choose a file in a folder that you can write"
+        ) from error
 
 
 def _restore(path: Path, identity, model, optimizer, shuffling) -> tuple[History, dict | None]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         stored = state["identity"]
+        different = [key for key in identity if identity[key] != stored.get(key)]
+        if not different:
+            # all that may fail comes before the model is touched
+            history, best = History(**state["history"]), state["best"]
+            for weights in (state["model"], best or state["model"]):
+                if _shapes(weights) != identity["shapes"]:
+                    raise ValueError("its weights have other shapes than it says")
+            if not 0 < len(history.train_rmse) == len(history.seconds):
+                raise ValueError("its history has gaps")
+            shuffling.set_state(state["shuffling"])
+            optimizer.load_state_dict(state["optimizer"])
     except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint of fit, or is damaged: {error}") from error
-    different = [key for key in identity if identity[key] != stored.get(key)]
+        raise ValueError(f"{path} is not a checkpoint of fit, or is damaged: {error!r}") from error
     if different:
         key = different[0]
         raise ValueError(
             f"{path} belongs to another training: its {key} is {stored.get(key)}, here it is {identity[key]}"
         )
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    shuffling.set_state(state["shuffling"])
-    return History(**state["history"]), state["best"]
+    return history, best

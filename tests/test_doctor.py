@@ -19,7 +19,8 @@ from mfhelpers import doctor, movielens, notebooks
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
 REAL = movielens.find_local("ml-100k")
-AFTER_THE_PACKAGES = ["device", "threads", "memory", "notebooks", "ml-100k", "ml-latest-small", "cache"]
+DATA = ["MFHELPERS_DATA", "ml-100k", "ml-latest-small", "cache"]
+AFTER_THE_PACKAGES = ["device", "threads", "memory", "notebooks", *DATA]
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +161,13 @@ def test_damaged_data(examine, monkeypatch, tmp_path):
     assert_only(examine(), "ml-100k", "damaged .*Download it again|not the original")
 
 
+def test_a_data_folder_that_does_not_exist(examine, monkeypatch, tmp_path):
+    monkeypatch.setenv("MFHELPERS_DATA", os.pathsep.join([str(tmp_path), str(tmp_path / "typo")]))
+    assert_only(examine(), "MFHELPERS_DATA", f"does not exist: {tmp_path / 'typo'}. Correct it or unset it")
+    monkeypatch.setenv("MFHELPERS_DATA", str(tmp_path))
+    assert examine()["MFHELPERS_DATA"] == ("OK", str(tmp_path))
+
+
 def test_missing_lessons(examine, monkeypatch, tmp_path):
     monkeypatch.setattr(notebooks, "__file__", str(tmp_path / "site" / "mfhelpers" / "notebooks.py"))
     assert_only(examine(), "notebooks", "install mfhelpers again")
@@ -202,7 +210,7 @@ def test_the_command_speaks_though_packages_cannot_be_imported(tmp_path, broken)
     assert list(lines)[-len(AFTER_THE_PACKAGES) :] == AFTER_THE_PACKAGES
     for name in broken:
         assert re.search(rf"cannot be imported .*libc10.*--force-reinstall .* {name}$", lines[name])
-    needs_pandas = {"ml-100k", "ml-latest-small", "cache"} if "pandas" in broken else set()
+    needs_pandas = set(DATA) if "pandas" in broken else set()
     failed = {name for name, line in lines.items() if line.startswith("FAIL")}
     assert failed == {"device", "threads", *broken, *needs_pandas}
     assert done.returncode == 1

@@ -9,10 +9,13 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
+import filelock
 import pytest
 import trustme
 from servers import (
@@ -316,6 +319,59 @@ def test_processes_that_want_the_same_file_share_one_transfer(target):
     assert outcomes == ["whole\n['data.zip']\n"] * 4
     assert is_whole(target)
     assert server.asked == [None]
+
+
+@pytest.fixture
+def held(target):
+    """The turn of another process that does nothing; returns the process."""
+    target.parent.mkdir()
+    code = "import filelock, sys, time\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(target) + ".lock"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_another_process_that_gets_nowhere_is_not_waited_for(target, held):
+    part_of(target).write_bytes(BODY[:CUT])
+    with serving(sends(BODY)) as server, pytest.raises(DownloadError, match=r"another process holds .*data\.zip\.lock"):
+        get(target, server.url, answer=0.5)
+    assert server.asked == []
+    assert part_of(target).read_bytes() == BODY[:CUT]
+
+
+def test_another_process_is_waited_for_while_it_gets_on(target, held):
+    """Three times longer than a process that gets nowhere."""
+
+    def get_on():
+        for end in range(1, 9):
+            part_of(target).write_bytes(BODY[: 1000 * end])
+            time.sleep(0.25)
+        target.write_bytes(BODY)
+        part_of(target).unlink()
+        held.kill()
+
+    other = threading.Thread(target=get_on)
+    other.start()
+    try:
+        get(target, "http://127.0.0.1:9/", answer=0.7)
+    finally:
+        other.join()
+    assert is_whole(target)
+
+
+def test_the_lock_of_a_process_that_is_gone_does_not_hang(target, monkeypatch):
+    """Where the file system knows no locks, the file itself is one, and stays behind."""
+    monkeypatch.setattr(filelock, "FileLock", filelock.SoftFileLock)
+    target.parent.mkdir()
+    target.with_name("data.zip.lock").write_text("4711\nanother-machine\n")
+    with serving(sends(BODY)) as server:
+        with pytest.raises(DownloadError, match="another process holds .*; if there is none, delete that file"):
+            get(target, server.url, answer=0.5)
+        target.with_name("data.zip.lock").unlink()
+        get(target, server.url)
+    assert is_whole(target)
 
 
 def test_a_damaged_file_is_replaced(target):

@@ -82,7 +82,7 @@ def test_budgets(lesson):
     assert statistics.median(lines) <= 7
     assert sorted(lines)[int(0.9 * len(lines)) - 1] <= 12
     assert max(lines) <= 25
-    assert statistics.median(words) <= 60
+    assert statistics.median(words) <= 65
     assert max(words) <= 150
 
 

@@ -66,7 +66,7 @@ def test_start_copies_says_how_to_go_on_and_keeps_what_is_changed(command, cours
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "2 files copied to mein Übungsheft",
-        f'Begin with: jupyter lab "{Path("mein Übungsheft") / "00_movielens.ipynb"}"',
+        f'Begin with: "{sys.executable}" -m jupyterlab "{Path("mein Übungsheft") / "00_movielens.ipynb"}"',
     ]
     assert contents(mine) == contents(course)
     (mine / NAMES[1]).write_text("my answers")

@@ -67,4 +67,22 @@ def test_cold_pairs_are_counted():
 
 def test_a_model_scores_as_its_factors_do():
     model = BiasedMatrixFactorization(3, 3, 2, mean=3.0)
-    assert evaluate(model, TRUE) == evaluate(model.to_factors(), TRUE)
+    scores, wanted = evaluate(model, TRUE), evaluate(model.to_factors(), TRUE)
+    assert (scores.rmse, scores.mae) == pytest.approx((wanted.rmse, wanted.mae), rel=1e-6)
+    assert (scores.n, scores.n_cold) == (wanted.n, wanted.n_cold)
+
+
+def test_a_model_is_scored_by_its_own_forward():
+    class Shifted(BiasedMatrixFactorization):
+        def forward(self, user, item):
+            return super().forward(user, item) + 1
+
+    class Column(BiasedMatrixFactorization):
+        def forward(self, user, item):
+            return super().forward(user, item)[:, None]
+
+    plain, shifted = (kind(3, 3, 2, mean=2.0, init_std=0) for kind in (BiasedMatrixFactorization, Shifted))
+    np.testing.assert_allclose(shifted.predict(TRUE.users, TRUE.items), plain.predict(TRUE.users, TRUE.items) + 1)
+    assert rmse(shifted, TRUE) == pytest.approx(rmse(Fixed([3, 3, 3, 3]), TRUE))
+    with pytest.raises(ValueError, match=r"forward returned shape \(4, 1\) for 4 pairs, expected \(4,\)"):
+        rmse(Column(3, 3, 2), TRUE)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mfhelpers import BiasedMatrixFactorization, MatrixFactorization, Ratings
+from mfhelpers import BiasedMatrixFactorization, MatrixFactorization, Ratings, models
 from mfhelpers.check import numerical_gradient, same
 
 BOTH = pytest.mark.parametrize("kind", [MatrixFactorization, BiasedMatrixFactorization])
@@ -39,7 +39,6 @@ def test_forward_is_the_formula(kind):
     if biases:
         wanted += biases[0][USERS, 0] + biases[1][ITEMS, 0]
     same(model(USERS, ITEMS).detach(), wanted, 1e-14)
-    same(model.score(USERS, ITEMS).detach(), wanted, 1e-14)
 
 
 @BOTH
@@ -73,6 +72,46 @@ def test_factors_predict_as_the_model_does(kind):
         same(predictions, predicted, 1e-6)
     same(model.predict(USERS.numpy(), ITEMS.numpy(), clip=(3, 4)), predicted.clip(3, 4), 1e-6)
     assert model.to_factors().user_factors.dtype == np.float32
+
+
+@BOTH
+def test_predict_takes_what_factors_take(kind):
+    model = made(kind, dtype=torch.float32)
+    grid = np.arange(5)[:, None], np.arange(4)
+    same(model.predict(*grid), model.to_factors().predict(*grid), 1e-6)
+    assert model.predict(3, 2).shape == ()
+    for wrong in ([0, 5], [-1, 0], [0.0, 1.0]):
+        with pytest.raises(ValueError, match="user (5|-1) is outside 0 … 4|type float64, expected integers"):
+            model.predict(wrong, [0, 0])
+    assert made(kind, dtype=torch.bfloat16).predict(0, 0).dtype == np.float32
+    assert made(kind).predict(0, 0).dtype == np.float64
+
+
+@BOTH
+def test_predict_works_in_chunks(kind, monkeypatch):
+    model = made(kind)
+    whole = model.predict(USERS.numpy(), ITEMS.numpy())
+    monkeypatch.setattr(models, "CHUNK", 2)
+    same(model.predict(USERS.numpy(), ITEMS.numpy()), whole, 1e-14)
+
+
+@BOTH
+@pytest.mark.parametrize("training", [True, False])
+def test_predict_is_in_evaluation_mode_and_restores_each_part(kind, training):
+    model, modes = made(kind), []
+    model.train(training)
+    model.user_factors.eval()
+    model.register_forward_hook(lambda *_: modes.append(model.training))
+    model.predict(0, 0)
+    assert modes == [False]
+    assert (model.training, model.item_factors.training, model.user_factors.training) == (training, training, False)
+
+
+@BOTH
+def test_cold_is_that_of_the_factors(kind):
+    model = made(kind)
+    model.forget_unseen(Ratings(USERS[1:4], ITEMS[1:4], [1, 2, 3], 5, 4, (1, 5, 1)))
+    assert model.cold(np.arange(5), 0).tolist() == [True, False, True, False, True]
 
 
 @BOTH
@@ -188,6 +227,17 @@ def test_only_the_biased_model_takes_its_mean_from_the_ratings_and_only_if_none_
 def test_sizes_below_one_are_refused(kind, size):
     with pytest.raises(ValueError, match=f"{size}=0: a model needs at least 1"):
         kind(**{"n_users": 2, "n_items": 2, "n_factors": 2, size: 0})
+    with pytest.raises(ValueError, match=rf"{size}=2\.0: give a whole number"):
+        kind(**{"n_users": 2, "n_items": 2, "n_factors": 2, size: 2.0})
+
+
+@BOTH
+def test_numbers_may_be_numpys(kind):
+    model = kind(np.int64(5), np.int32(4), np.int8(3), mean=np.float64(3), init_std=np.float64(0.1), seed=np.int64(7))
+    plain = kind(5, 4, 3, mean=3, init_std=0.1, seed=7)
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+    assert {type(n) for n in (model.n_users, model.n_items, model.n_factors)} == {int}
 
 
 # -- rows that nothing will train ------------------------------------------------------------------
@@ -207,3 +257,24 @@ def test_forget_unseen_zeroes_the_rows_without_a_rating_and_no_other(kind, n_use
         assert not weight[unseen].any()
         assert torch.equal(weight[seen], before[name][seen])
         assert weight.requires_grad
+
+
+@BOTH
+def test_forget_unseen_keeps_what_an_earlier_training_had_and_changes_nothing_when_repeated(kind):
+    model = made(kind)
+    first, second = (Ratings([u], [i], [3], 5, 4, (1, 5, 1)) for u, i in ((1, 0), (3, 2)))
+    model.forget_unseen(first)
+    loaded = made(kind)
+    loaded.load_state_dict(model.state_dict())
+    for again in (model, loaded):
+        with torch.no_grad():
+            again.user_factors.weight[3] = 9  # a row that nothing trained
+        state = {name: tensor.clone() for name, tensor in again.state_dict().items()}
+        again.forget_unseen(first)
+        state["user_factors.weight"][3] = 0
+        assert all(torch.equal(state[name], tensor) for name, tensor in again.state_dict().items())
+        again.forget_unseen(second)
+        assert torch.equal(again.user_factors.weight[1], state["user_factors.weight"][1])
+        assert again.user_factors.weight[1].all()
+        assert again.trained_users.tolist() == [False, True, False, True, False]
+        assert again.trained_items.tolist() == [True, False, True, False]

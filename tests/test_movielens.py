@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -496,6 +497,39 @@ def test_hanging_sources_cost_less_than_ten_seconds(source, monkeypatch, capsys)
         assert time.monotonic() - started < 10
     assert (ratings.source, len(ratings)) == ("simulated", 100_000)
     assert capsys.readouterr().out.count("no answer in time") == 2
+
+
+HOLD = """
+import sys, time, filelock
+with filelock.FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(60, "another process holds"), (3.5, "no answer in time")])
+def test_another_process_at_it_costs_no_more_than_ten_seconds_either(source, tmp_path, capsys, seconds, words):
+    (tmp_path / "cache").mkdir()
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "cache" / "ml-100k.zip.lock"), str(seconds)]
+    with ExitStack() as stack, subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        stack.callback(holder.kill)
+        source(*(stack.enter_context(silent()) for _ in range(2)))
+        assert holder.stdout.readline()
+        started = time.monotonic()
+        assert load_ratings().source == "simulated"
+        assert time.monotonic() - started < 9  # a second is left for simulating the real size
+        holder.kill()
+    assert words in capsys.readouterr().out
+
+
+def test_data_folders_are_named_where_nothing_was_found(tmp_path, monkeypatch, capsys):
+    places = tmp_path, tmp_path / "typo"
+    monkeypatch.setenv("MFHELPERS_DATA", os.pathsep.join(map(str, places)))
+    words = f"MFHELPERS_DATA was searched: {places[0]}, {places[1]} (does not exist)."
+    assert load_ratings().source == "simulated"
+    assert words in capsys.readouterr().out
+    with pytest.raises(DownloadError, match=re.escape(words)):
+        load_ratings(source="movielens")
 
 
 QUIET = """

@@ -195,6 +195,13 @@ def test_public_names_are_there_with_a_docstring_and_type_hints(name):
         assert signature.return_annotation is not signature.empty
 
 
+def test_modules_are_there_without_an_import_of_their_own():
+    modules = ["check", "plots", "splits", "training"]
+    code = f"import mfhelpers; print([getattr(mfhelpers, name).__name__ for name in {modules}], dir(mfhelpers))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(str([f"mfhelpers.{name}" for name in modules]))
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         _ = mfhelpers.no_such_name

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mfhelpers import Ratings, Scale
+from mfhelpers.ratings import require_same_labels
 
 
 def small(**changes) -> Ratings:
@@ -59,6 +60,8 @@ def full() -> Ratings:
         (dict(timestamps=[0.5, 1, 2, 3]), "timestamps has type float64, expected integers: seconds since 1970"),
         (dict(timestamps=np.zeros(4, "datetime64[s]")), "timestamps has type datetime64.*seconds since 1970"),
         (dict(folds=np.array([1, 300, 2, 3])), r"folds\[1\] is 300, beyond the largest int8, 127"),
+        (dict(timestamps=[1, 881250949000, 2, 3]), r"timestamps\[1\] is 881250949000, .*divide by 1000"),
+        (dict(timestamps=[253402300800, 1, 2, 3]), r"timestamps\[0\] .* beyond the year 9999"),
         (dict(values=[1, np.nan, 3, np.nan]), r"values\[1\] is nan \(2 such\)"),
         (dict(values=[1, 2, np.inf, 3]), r"values\[2\] is inf \(1 such\)"),
         (dict(values=[1, 6, 3, 4]), r"values\[1\] is 6, off the scale 1 to 5 in steps of 1 \(1 such\)"),
@@ -87,6 +90,14 @@ def test_bad_input_is_refused_by_name(changes, message):
         (([], [], []), {}, "no rating in these arrays"),
         (([1, np.nan], [1, 2], [3, 4]), {}, "user label 1 is missing"),
         (([1, 2], ["a", None], [3, 4]), {}, "item label 1 is missing"),
+        ((["a", np.nan, "b"], [1, 2, 3], [3, 4, 5]), {}, "user label 1 is missing"),
+        ((pd.Series(["a", None], dtype="string"), [1, 2], [3, 4]), {}, "user label 1 is missing"),
+        (([1, 2], [1, "1"], [3, 4]), {}, "item labels are of several kinds, such as 1 and '1'"),
+        ((np.array([1, "1"], object), [1, 2], [3, 4]), {}, "user labels are of several kinds"),
+        (([1, 2.5], [1, 2], [3, 4]), {}, "user labels are of several kinds"),
+        (([1, 2], ["a", "z"], [3, 4]), dict(item_ids=["a", "b"]), r"item label 'z' is not among the 2 of item_ids \(1"),
+        (([1, 2], ["1", "2"], [3, 4]), dict(item_ids=[1, 2]), r"item label '1' is not among .* \(2 such\): leave"),
+        (([1, 2], [1, 2], [3, 4]), dict(user_ids=[1, 2, 1]), "user_ids holds 1 more than once"),
         (([1, 2], [1, 2], [3, np.inf]), {}, r"values\[1\] is inf"),
         (([1, 2], [1, 2], [np.nan, np.nan]), {}, r"values\[0\] is nan \(2 such\)"),
         (([1, 2], [1, 2], [3, 4]), dict(duplicates="first"), "duplicates='first': choose"),
@@ -180,8 +191,9 @@ def test_counts_and_density_are_those_of_the_whole_matrix():
         (["zoe", "Ann", "zoe", "bob"], ["x", "w", "y", "x"]),
         ([900, 7, 900, -3], [10**12, 5, 6, 10**12]),
         (np.array(["b", "a", "b", "c"], dtype=object), [2.5, 1.5, 3.5, 2.5]),
+        ([2**63, -1, 2**63, 2**63 + 1], np.array([2**63 + 1, 2**63, 2**63 - 1, 2**63 + 1], np.uint64)),
     ],
-    ids=["strings", "integers", "objects and floats"],
+    ids=["strings", "integers", "objects and floats", "beyond int64"],
 )
 def test_labels_round_trip_in_sorted_order(users, items):
     ratings = Ratings.from_arrays(users, items, [1, 2, 3, 4], [9, 8, 7, 6])
@@ -191,6 +203,45 @@ def test_labels_round_trip_in_sorted_order(users, items):
     assert ratings.item_ids[ratings.items].tolist() == list(items)
     assert ratings.values.tolist() == [1, 2, 3, 4]
     assert ratings.timestamps.tolist() == [9, 8, 7, 6]
+
+
+@pytest.mark.parametrize("made", [list, np.array, pd.Series], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("labels", [["c", "a", "d", "b"], [30, 10, 40, 20]], ids=["strings", "integers"])
+def test_a_file_of_its_own_is_numbered_like_the_training_part(made, labels):
+    train = Ratings.from_arrays(made(labels), made(labels[::-1]), [1, 2, 3, 4])
+    given = dict(user_ids=train.user_ids, item_ids=train.item_ids)
+    test = Ratings.from_arrays(made(labels[2:0:-1]), made(labels[:2]), [5, 5], **given)
+    assert (test.n_users, test.n_items) == (4, 4)
+    assert test.user_ids[test.users].tolist() == labels[2:0:-1]
+    assert test.item_ids[test.items].tolist() == labels[:2]
+    require_same_labels(train, test)
+    frame = pd.DataFrame({"user": labels[:2], "item": labels[:2], "rating": [1, 2]})
+    assert Ratings.from_frame(frame, **given).users.tolist() == train.users[:2].tolist()
+
+
+def test_parts_have_the_labels_of_the_whole_and_others_are_told_apart(full):
+    part = full[3:9]
+    assert part.user_ids is full.user_ids
+    require_same_labels(full, part)
+    require_same_labels(full, dataclasses.replace(full, user_ids=np.arange(100, 112)))
+    for field, labels, words in (
+        ("user_ids", np.arange(101, 113), r"user_ids\[0\] is 100 in one and 101"),
+        ("item_ids", np.array(list("abcdefghj")), r"item_ids\[8\] is 'i' in one and 'j'"),
+        ("item_ids", np.arange(9), r"item_ids\[0\] is 'a' in one and 0"),
+    ):
+        with pytest.raises(ValueError, match=f"not parts of the same ratings: {words} in the other.*from_arrays"):
+            require_same_labels(full, dataclasses.replace(full, **{field: labels}))
+
+
+@pytest.mark.parametrize("scale", [(0, 5, 0.001), (-5, 5, 0.001), (0, 1000, 0.01), (1, 5, 1e-6)])
+def test_a_fine_step_permits_its_own_multiples_and_no_others(scale):
+    low, high, step = scale
+    values = low + step * np.arange(0, round((high - low) / step), 7)
+    make = lambda values: Ratings(np.arange(len(values)), np.zeros(len(values), int), values, len(values), 1, scale)  # noqa: E731
+    assert len(make(values)) == len(values)
+    if step > 1e-5:
+        with pytest.raises(ValueError, match="off the scale"):
+            make(values[:-1] + 0.4 * step)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,14 @@ def test_exactly_as_many_distinct_pairs_as_asked_for(monkeypatch, exact_cells, s
     assert (truth.n_users, truth.n_items, truth.n_factors) == (n_users, n_items, 5)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "least"), [((30, 50, 100), 3), ((10, 8, 80), 8), ((10, 8, 60), 6), ((5, 50, 3), 0), ((60, 50, 1500), 20)]
+)
+def test_small_sizes_need_no_minimum_a_user(sizes, least):
+    ratings, _ = simulate_ratings(*sizes)
+    assert_sound(ratings, *sizes, least)
+
+
 def test_rejection_draws_the_same_popularity(monkeypatch):
     exact = simulate_ratings()[0].item_counts
     monkeypatch.setattr(simulate, "EXACT_CELLS", 0)

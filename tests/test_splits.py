@@ -196,3 +196,11 @@ def test_cold_report_in_words():
 def test_cold_report_refuses_parts_of_different_wholes():
     with pytest.raises(ValueError, match="not parts of the same ratings"):
         cold_report(drawn(), drawn(n_users=13))
+
+
+@pytest.mark.parametrize("side", ["user_ids", "item_ids"])
+def test_cold_report_refuses_parts_with_other_labels(side):
+    train, test = random_split(drawn())
+    renamed = dataclasses.replace(test, **{side: getattr(test, side)[::-1]})
+    with pytest.raises(ValueError, match=rf"not parts of the same ratings: {side}\[0\] is"):
+        cold_report(train, renamed)

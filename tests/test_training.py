@@ -23,6 +23,7 @@ from mfhelpers import (
     evaluate,
     fit,
     global_mean,
+    models,
     random_split,
     rmse,
     simulate_ratings,
@@ -33,6 +34,7 @@ BOTH = pytest.mark.parametrize("kind", [MatrixFactorization, BiasedMatrixFactori
 RATINGS, _ = simulate_ratings(40, 30, 400, min_per_user=5)
 # users 0 to 2 and item 0 are left without a training rating
 TRAIN, VALID = random_split(RATINGS[(RATINGS.users > 2) & (RATINGS.items > 0)], 0.25)
+VALID_ALONE = Ratings.from_arrays(VALID.users, VALID.items, VALID.values)  # numbered without the rest
 SETTINGS = dict(epochs=4, batch_size=64, lr=0.02, progress=False, device="cpu")
 
 
@@ -76,10 +78,12 @@ def by_hand(model, train, optimizer, epochs, batch_size, lr, seed=0, steps=None)
     """The loop in its plainest form; stops after `steps` steps."""
     if getattr(model, "mean_from_train", False):
         model.mean.fill_(float(np.mean(train.values, dtype=np.float64)))
+        model.mean_from_train.fill_(False)
     seen = {"user": set(train.users.tolist()), "item": set(train.items.tolist())}
     for name, weight in model.named_parameters():
         for row in set(range(len(weight))) - seen[name[:4]]:
             weight.data[row] = 0
+        getattr(model, f"trained_{name[:4]}s")[sorted(seen[name[:4]])] = True
     stepper = optimizer(model.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed)
     users, items, values = train.to_tensors()
@@ -127,6 +131,15 @@ def test_a_ready_optimiser_and_the_default_learning_rate():
     by_hand(plain, TRAIN, torch.optim.Adam, 4, 64, lr=0.005)
     assert_equal(model, plain)
     assert_equal(ready, plain)
+
+
+def test_a_function_keeps_its_own_learning_rate_unless_one_is_given():
+    settings = {name: value for name, value in SETTINGS.items() if name != "lr"}
+    for given, wanted in (({}, 0.3), (dict(lr=0.02), 0.02)):
+        model, plain = made(), made()
+        fit(model, TRAIN, optimizer=lambda parameters, lr=0.3: torch.optim.SGD(parameters, lr=lr), **settings, **given)
+        by_hand(plain, TRAIN, torch.optim.SGD, 4, 64, lr=wanted)
+        assert_equal(model, plain)
 
 
 def test_another_seed_gives_another_order():
@@ -182,6 +195,92 @@ def test_a_model_may_be_larger_than_the_ratings():
         fit(model, TRAIN, **SETTINGS)
     assert torch.equal(larger.user_biases.weight[:40], fitting.user_biases.weight)
     assert not larger.item_biases.weight[30:].any()
+
+
+# -- models of one's own ---------------------------------------------------------------------------
+
+
+class Doubled(MatrixFactorization):
+    """Only forward is another."""
+
+    def forward(self, user, item):
+        return 2 * super().forward(user, item)
+
+
+def test_a_model_is_trained_and_judged_by_its_own_forward():
+    model, plain = made(Doubled), made(Doubled)
+    history = fit(model, TRAIN, VALID, **SETTINGS)
+    by_hand(plain, TRAIN, torch.optim.Adam, 4, 64, 0.02)
+    assert_equal(model, plain)
+    assert history.valid_rmse[-1] == pytest.approx(rmse(model, VALID), rel=1e-6)
+    assert rmse(model, VALID) != pytest.approx(rmse(model.to_factors(), VALID), rel=1e-3)
+
+
+@pytest.mark.parametrize("shaped", [lambda p: p[:, None], lambda p: p.mean(), lambda p: p[None]])
+def test_predictions_of_another_shape_are_refused_before_anything_is_trained(shaped):
+    class Shaped(MatrixFactorization):
+        def forward(self, user, item):
+            return shaped(super().forward(user, item))
+
+    model = made(Shaped, mean=3.0)
+    seen = model.user_factors.weight[3:].clone()
+    n = len(TRAIN)
+    with pytest.raises(ValueError, match=rf"forward returned shape \(.*\) for {n} pairs, expected \({n},\)"):
+        fit(model, TRAIN, **SETTINGS)
+    assert torch.equal(model.user_factors.weight[3:], seen)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_epochs_are_in_training_mode_and_judged_in_evaluation_mode(training, capsys):
+    class Watched(MatrixFactorization):
+        def forward(self, user, item):
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().forward(user, item)
+
+    for optimizer in (torch.optim.Adam, at_step(7, interrupt)):
+        modes, model = [], made(Watched)
+        model.train(training)
+        model.item_factors.train(not training)
+        fit(model, TRAIN, VALID, optimizer=optimizer, **SETTINGS)
+        assert set(modes) == {(True, True), (False, False)}
+        assert (model.training, model.item_factors.training) == (training, not training)
+
+
+@BOTH
+def test_ids_are_checked_once_and_by_others_as_before(kind, monkeypatch, capsys):
+    def refused(*_):
+        raise AssertionError("a check in a step")
+
+    model = made(kind)
+    monkeypatch.setattr(models, "_check_range", refused)
+    fit(model, TRAIN, VALID, optimizer=at_step(7, interrupt), **SETTINGS)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="user numbers 40"):
+        model(torch.tensor([40]), torch.tensor([0]))
+
+
+def test_nan_in_the_model_is_not_called_divergence():
+    model = made(mean=float("nan"))
+    with pytest.raises(ValueError, match="the model's first predictions are not finite"):
+        fit(model, TRAIN, **SETTINGS)
+
+
+# -- a second training -----------------------------------------------------------------------------
+
+
+def test_a_second_training_keeps_what_the_first_learned():
+    first, second = TRAIN[TRAIN.users < 20], TRAIN[TRAIN.users >= 20]
+    model = made()
+    fit(model, first, **SETTINGS)
+    learned = copy.deepcopy(model.state_dict())
+    fit(model, second, **SETTINGS)
+    assert torch.equal(model.mean, learned["mean"])
+    assert model.mean.item() == pytest.approx(first.values.mean())
+    assert learned["user_factors.weight"][3:20].all()
+    for table in ("user_factors", "user_biases"):
+        assert torch.equal(getattr(model, table).weight[:20], learned[f"{table}.weight"][:20])
+        assert getattr(model, table).weight[20:].all()
+    assert not model.user_factors.weight[:3].any()
 
 
 # -- history ---------------------------------------------------------------------------------------
@@ -382,17 +481,17 @@ def test_a_killed_training_resumes(tmp_path):
     path = tmp_path / "checkpoint"
     child = subprocess.Popen([sys.executable, __file__, str(path)])
     try:
-        deadline = time.monotonic() + 60
-        while not path.exists() and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.2)  # into some later epoch
+        deadline, versions = time.monotonic() + 60, set()
+        while len(versions) < 4 and child.poll() is None and time.monotonic() < deadline:  # epochs 0 to 3
+            versions |= {path.stat().st_mtime_ns} if path.exists() else set()
+            time.sleep(0.005)
     finally:
         child.kill()
         child.wait()
     if sys.platform != "win32":
         assert child.returncode == -signal.SIGKILL
     done = len(torch.load(path)["history"]["train_rmse"]) - 1
-    assert done >= 1
+    assert done >= 2
     options = {**SETTINGS, "epochs": done + 2}
     whole, resumed = made(), made()
     course = fit(whole, TRAIN, **options)
@@ -414,6 +513,49 @@ def test_the_checkpoint_is_replaced_only_when_whole(tmp_path, monkeypatch):
         fit(made(), TRAIN, checkpoint=path, resume=True, **SETTINGS)
     assert path.read_bytes() == kept
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("place", ["below a file", "a folder"])
+def test_a_checkpoint_that_cannot_be_written_is_named_before_anything_is_trained(tmp_path, monkeypatch, place, resume):
+    (tmp_path / "file").write_text("in the way")
+    path = tmp_path / "file" / "checkpoint" if place == "below a file" else tmp_path
+    monkeypatch.setattr(training, "_epoch", lambda *_: pytest.fail("it trained"))
+    error = ValueError if resume and place == "a folder" else OSError
+    with pytest.raises(error, match=f"{path}.*(cannot be written|is not a checkpoint)"):
+        fit(made(), TRAIN, checkpoint=path, resume=resume, **SETTINGS)
+
+
+def test_the_best_epoch_is_restored_when_a_checkpoint_cannot_be_written(tmp_path, monkeypatch):
+    best = fit(made(), TRAIN, VALID, patience=3, **EARLY).best_epoch
+    model, until_best, saved = made(), made(), []
+    fit(until_best, TRAIN, VALID, **{**EARLY, "epochs": best})
+
+    def fills_up(state, file):
+        saved.append(0)
+        if len(saved) > best + 2:
+            raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", fills_up)
+    with pytest.raises(OSError, match=f"the checkpoint {tmp_path / 'full'} cannot be written .*PytorchStreamWriter"):
+        fit(model, TRAIN, VALID, patience=3, checkpoint=tmp_path / "full", **EARLY)
+    assert_equal(model, until_best)
+
+
+def test_data_are_only_hashed_for_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_identity", lambda *_: pytest.fail("hashed"))
+    fit(made(), TRAIN, **SETTINGS)
+
+
+def test_numpys_numbers_do_as_pythons_and_survive_a_checkpoint(tmp_path):
+    whole, resumed = made(), made()
+    fit(whole, TRAIN, seed=3, **SETTINGS)
+    options = {**SETTINGS, "seed": np.int64(3), "batch_size": np.int32(64), "lr": np.float64(0.02)}
+    options |= {"checkpoint": tmp_path / "checkpoint", "resume": True, "patience": None}
+    options["optimizer"] = partial(torch.optim.Adam, eps=np.float64(1e-8))
+    fit(made(), TRAIN, **{**options, "epochs": np.int8(2)})
+    fit(resumed, TRAIN, **options)
+    assert_equal(resumed, whole)
 
 
 def test_resume_starts_anew_where_there_is_no_file_and_without_resume_always(tmp_path):
@@ -474,6 +616,13 @@ class Planted:
         return Path.touch, (self.path,)
 
 
+def rewrite(path, key, value):
+    """Put another value in a checkpoint, or None: take the key out."""
+    state = torch.load(path)
+    state.pop(key)
+    torch.save(state | ({} if value is None else {key: value}), path)
+
+
 @pytest.mark.parametrize(
     "write",
     [
@@ -484,8 +633,30 @@ class Planted:
         lambda path: torch.save(made().state_dict(), path),
         lambda path: torch.save({"identity": Planted(path.with_name("planted"))}, path),
         lambda path: path.write_bytes(pickle.dumps(Planted(path.with_name("planted")))),
+        *(partial(rewrite, key=key, value=None) for key in ("model", "optimizer", "shuffling", "history", "best")),
+        partial(rewrite, key="model", value=made(k=2).state_dict()),
+        partial(rewrite, key="history", value={"epochs": 3}),
+        partial(rewrite, key="history", value={}),
+        partial(rewrite, key="shuffling", value=torch.zeros(3, dtype=torch.uint8)),
     ],
-    ids=["cut early", "cut late", "empty", "text", "a model", "planted code", "planted pickle"],
+    ids=[
+        "cut early",
+        "cut late",
+        "empty",
+        "text",
+        "a model",
+        "planted code",
+        "planted pickle",
+        "no model",
+        "no optimizer",
+        "no shuffling",
+        "no history",
+        "no best",
+        "other shapes",
+        "another history",
+        "empty history",
+        "a short state",
+    ],
 )
 def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path, write):
     path = tmp_path / "checkpoint"
@@ -507,7 +678,11 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path, write):
     [
         (dict(epochs=0), "epochs=0, batch_size=64: both must be at least 1"),
         (dict(batch_size=0), "batch_size=0"),
-        (dict(lr=0), "lr=0: the learning rate must be above 0"),
+        (dict(epochs=1.5), r"epochs=1\.5: give a whole number"),
+        (dict(batch_size=128.0), r"batch_size=128\.0: give a whole number"),
+        (dict(seed=0.5), r"seed=0\.5: give a whole number"),
+        (dict(patience=1.5, valid=VALID), r"patience=1\.5: give a whole number"),
+        (dict(lr=0), r"lr=0\.0: the learning rate must be above 0"),
         (dict(lr=float("nan")), "lr=nan"),
         (dict(patience=2), "patience=2: early stopping needs validation"),
         (dict(patience=0, valid=VALID), "patience=0"),
@@ -516,7 +691,15 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path, write):
         (dict(optimizer=torch.optim.Adam(made().parameters()), lr=None), "none of the model's parameters"),
         (dict(train=simulate_ratings(41, 30, 400, min_per_user=5)[0]), "n_users=41, the model only 40"),
         (dict(valid=simulate_ratings(40, 31, 400, min_per_user=5)[0]), "n_items=31, the model only 30"),
+        (
+            dict(valid=dataclasses.replace(VALID, user_ids=VALID.user_ids[::-1])),
+            r"not parts of the same ratings: user_ids\[0\] is 1 in one and 40 in the other",
+        ),
+        (dict(valid=VALID_ALONE), r"not parts of the same ratings: user_ids\[0\] is 1 in one and 3 in the other"),
         (dict(device="gpu"), "device='gpu' is no device"),
+        (dict(device=None), "device=None is no device; choose 'auto'"),
+        (dict(device="meta"), "device='meta' is not available here; device='auto' or 'cpu'"),
+        (dict(device="xla"), "device='xla' is not available here"),
         (dict(device="cuda:99"), "device='cuda:99' is not available here"),
     ],
 )
@@ -550,6 +733,12 @@ def test_auto_takes_a_gpu_for_large_steps(monkeypatch, cuda, mps, batch_size, sp
     assert reason in why
 
 
+def test_a_step_has_no_more_ratings_than_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    history = fit(made(), TRAIN, **{**SETTINGS, "batch_size": 1 << 20, "device": "auto"})
+    assert history.device_reason.startswith(f"{len(TRAIN)} ratings × k is {3 * len(TRAIN)} values")
+
+
 @pytest.mark.parametrize(("device", "there"), [("cuda", True), ("cuda:1", True), ("cuda:2", False), ("mps", False)])
 def test_a_device_is_taken_if_asked_for_and_there(monkeypatch, device, there):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -575,6 +764,27 @@ def test_gpu_and_cpu_reach_the_same_objective(tmp_path, kind, sparse):
     assert history.train_rmse == pytest.approx(wanted.train_rmse, abs=1e-3)
     assert history.valid_rmse == pytest.approx(wanted.valid_rmse, abs=1e-3)
     assert on_gpu.to_factors().rms_difference(on_cpu.to_factors()) < 1e-2
+
+
+def test_what_a_ready_optimiser_keeps_follows_parameters_that_changed():
+    """In type here, where there may be no second device."""
+    model = made()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    fit(model, TRAIN, optimizer=optimizer, **{**SETTINGS, "lr": None})
+    model.double()
+    training._ready_optimizer(model, optimizer, None, moved=True)
+    kept = [optimizer.state[weight]["momentum_buffer"] for weight in model.parameters()]
+    assert {momentum.dtype for momentum in kept} == {torch.float64}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA here")
+def test_what_a_ready_optimiser_keeps_moves_with_the_model():
+    model, plain = made(), made()
+    for trained, devices in ((model, ("cpu", "cuda", "cpu")), (plain, ("cpu", "cpu", "cpu"))):
+        optimizer = torch.optim.SGD(trained.parameters(), lr=0.02, momentum=0.9)
+        for device in devices:
+            fit(trained, TRAIN, optimizer=optimizer, **{**SETTINGS, "lr": None, "device": device})
+    assert model.to_factors().rms_difference(plain.to_factors()) < 1e-2
 
 
 if __name__ == "__main__":  # the child that test_a_killed_training_resumes kills
