@@ -85,8 +85,8 @@ def fetch(
             return path  # before the lock: a shared cache may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         with _turn(path.with_name(path.name + ".lock"), part, patience) as waited:
-            # waiting counts, so that two addresses after a wait take no longer than without one
-            patience = replace(patience, answer=patience.answer - waited / 2)
+            # waiting counts, so that all addresses after a wait take no longer than without one; half is always left
+            patience = replace(patience, answer=patience.answer - waited / max(len(urls), 2))
             problems = [] if urls else ["  no address to try (MFHELPERS_OFFLINE is set?)"]
             if path.exists():
                 if _sha256(path) == sha256:

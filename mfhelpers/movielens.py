@@ -28,10 +28,6 @@ SOURCES = (
     "https://files.grouplens.org/datasets/movielens/{name}.zip",
     "https://huggingface.co/datasets/Recommenders/MovieLens/resolve/main/{name}.zip",
 )
-CITATION = (
-    "F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, "
-    "ACM TiiS 5(4), 2015, doi:10.1145/2827872"
-)
 
 
 @dataclass(frozen=True)
