@@ -14,10 +14,14 @@ _HOMES = {
     "movielens": ["load_ratings", "DataError"],
     "splits": ["random_split", "kfold", "official_folds", "leave_last_out", "time_split", "cold_report"],
     "metrics": ["evaluate", "rmse", "mae"],
+    "penalties": ["Penalty", "objective"],
     "baselines": ["global_mean", "item_means", "average_biases"],
     "models": ["MatrixFactorization", "BiasedMatrixFactorization"],
     "display": ["progress"],
     "training": ["fit", "History", "DivergenceError"],
+    "descent": ["sgd"],
+    "parallel": ["hogwild"],
+    "tuning": ["choose", "Choice"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {*_HOMES, "check", "plots"}

@@ -32,6 +32,9 @@ class MatrixFactorization(nn.Module):
     init_std : float
         The factors start as normal draws of this standard deviation. PyTorch's own start, 1, makes
         the first predictions scatter by √k stars.
+    dropout : float
+        Share of the factors that a rating does without in a training step, drawn anew each time; the
+        others count 1 / (1 - dropout) times. In evaluation mode all take part.
     seed : int
         Of those draws; PyTorch's global generator is neither read nor moved.
 
@@ -46,7 +49,7 @@ class MatrixFactorization(nn.Module):
     Raises
     ------
     ValueError
-        For sizes that are not whole numbers from 1.
+        For sizes that are not whole numbers from 1, and a dropout outside 0 … 1.
     """
 
     def __init__(
@@ -58,9 +61,12 @@ class MatrixFactorization(nn.Module):
         *,
         mean: float = 0.0,
         init_std: float = 0.1,
+        dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout}: the share of factors to drop, from 0 to below 1")
         sizes = {"n_users": n_users, "n_items": n_items, "n_factors": n_factors}
         for name, size in sizes.items():
             sizes[name] = whole_number(name, size)
@@ -68,6 +74,7 @@ class MatrixFactorization(nn.Module):
                 raise ValueError(f"{name}={size}: a model needs at least 1")
         self.n_users, self.n_items, self.n_factors = n_users, n_items, n_factors = sizes.values()
         self.sparse, self.check_ids = sparse, True
+        self.dropout = nn.Dropout(dropout)
         generator = torch.Generator().manual_seed(whole_number("seed", seed))
         spread = float(init_std)  # a NumPy number would make the factors float64
         self.user_factors = _embedding(spread * torch.randn(n_users, n_factors, generator=generator), sparse)
@@ -88,7 +95,15 @@ class MatrixFactorization(nn.Module):
         if self.check_ids:
             _check_range("user", user, self.n_users)
             _check_range("item", item, self.n_items)
-        return self.mean + (self.user_factors(user) * self.item_factors(item)).sum(-1)
+        return self.mean + self.dropout(self.user_factors(user) * self.item_factors(item)).sum(-1)
+
+    def squares(self, user: torch.Tensor, item: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What a penalty charges for: the squared length of each row that the pairs look up, by table.
+
+        Keys are "user_factors", "item_factors" and, where there are any, "user_biases", "item_biases".
+        """
+        tables = {"user_factors": user, "item_factors": item, "user_biases": user, "item_biases": item}
+        return {name: getattr(self, name)(ids).square().sum(-1) for name, ids in tables.items() if hasattr(self, name)}
 
     @torch.no_grad()
     def predict(self, users: Any, items: Any, clip: tuple[float, ...] | None = None) -> np.ndarray:
@@ -163,11 +178,11 @@ class BiasedMatrixFactorization(MatrixFactorization):
         *,
         mean: float | None = None,
         init_std: float = 0.1,
+        dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            n_users, n_items, n_factors, sparse, mean=0.0 if mean is None else mean, init_std=init_std, seed=seed
-        )
+        start = {"mean": 0.0 if mean is None else mean, "init_std": init_std, "dropout": dropout, "seed": seed}
+        super().__init__(n_users, n_items, n_factors, sparse, **start)
         # a buffer, so that a model that is saved and loaded does not take another mean
         self.register_buffer("mean_from_train", torch.tensor(mean is None))
         self.user_biases = _embedding(torch.zeros(n_users, 1), sparse)

@@ -22,6 +22,7 @@ from . import display
 from .files import replacing
 from .metrics import require_one_each
 from .models import modes_kept, whole_number
+from .penalties import Penalty
 from .ratings import Ratings, require_same_labels
 
 Optimizer = torch.optim.Optimizer
@@ -103,6 +104,9 @@ def fit(
     batch_size: int = 1024,
     optimizer: Optimizer | Callable[..., Optimizer] | None = None,
     lr: float | None = None,
+    reg: float | Penalty = 0.0,
+    schedule: Callable[[Optimizer], Any] | None = None,
+    schedule_every: str = "epoch",
     patience: int | None = None,
     device: str | torch.device = "auto",
     seed: int = 0,
@@ -110,7 +114,10 @@ def fit(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a model in place on batches of shuffled ratings, by the mean squared error of a batch.
+    """Train a model in place on batches of shuffled ratings.
+
+    The loss of a batch is its mean squared error, plus for each rating its share of the penalty `reg`
+    for the rows that it looks up: so in the mean over all batches, 1 / n_ratings times the `objective`.
 
     Users and items without a training rating get rows of zeros first: see
     `MatrixFactorization.forget_unseen`. Each epoch runs in training mode and is judged in
@@ -133,13 +140,22 @@ def fit(
         own learning rate; a function may.
     lr : float, optional
         Learning rate; default 0.005 for an optimiser class, a function's own for a function.
+    reg : float or Penalty
+        λ of a penalty of λ for each rating, or any `Penalty`. Rows that a batch does not look up stay
+        untouched, unlike with an optimiser's weight_decay.
+    schedule : function of an optimiser, returns a scheduler of torch.optim.lr_scheduler, optional
+        Such as ``lambda optimizer: CosineAnnealingLR(optimizer, T_max=20)``. One that steps by a metric
+        (ReduceLROnPlateau) gets the validation RMSE, or without validation data the training RMSE.
+    schedule_every : {"epoch", "batch"}
+        After what the scheduler makes a step.
     patience : int, optional
         Stop when `valid` has not improved for so many epochs, and restore the best epoch. Needs `valid`.
     device : "auto", "cpu", "cuda", "mps" or torch.device
         "auto" takes a GPU if there is one and a step is large enough to be worth it;
         `History.device_reason` says why it chose.
     seed : int
-        Of the shuffling; nothing touches PyTorch's global generator.
+        Of the shuffling, and of what the model draws in training, as dropout does; PyTorch's global
+        generator is left as it was.
     checkpoint : path, optional
         File to write before the first epoch and after every one: a temporary one first, then renamed.
     resume : bool
@@ -155,7 +171,7 @@ def fit(
     Raises
     ------
     ValueError
-        For settings that do not fit together, data larger than the model, parts that are numbered
+        For settings that do not fit together, a penalty on a model without `squares`, data larger than the model, parts that are numbered
         differently, predictions that are not one finite number a pair, or a checkpoint of another
         training; before anything is trained.
     OSError
@@ -168,11 +184,20 @@ def fit(
     epochs, batch_size, seed = map(whole_number, ("epochs", "batch_size", "seed"), (epochs, batch_size, seed))
     patience = None if patience is None else whole_number("patience", patience)
     lr = None if lr is None else float(lr)
+    penalty = Penalty.of(reg)
     _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume)
+    if schedule_every not in ("epoch", "batch"):
+        raise ValueError(f"schedule_every={schedule_every!r}: choose 'epoch' or 'batch'")
+    if (penalty.reg or penalty.biases) and not hasattr(model, "squares"):
+        raise ValueError(f"reg={reg}: {type(model).__name__} has no squares(user, item) that says what to charge for")
     target, reason = choose_device(device, min(batch_size, len(train)), model)
     moved = any(parameter.device != target for parameter in model.parameters())
     model.to(target)
     optimizer = _ready_optimizer(model, optimizer, lr, moved)
+    # after the optimiser: its first rate is what the scheduler starts from
+    scheduler = None if schedule is None else schedule(optimizer)
+    by_batch = scheduler if schedule_every == "batch" else None
+    shares = _shares(penalty, train, target)
 
     data = train.to_tensors(target)
     held_out = valid.to_tensors(target) if valid is not None else None
@@ -181,10 +206,10 @@ def fit(
     path = identity = None
     if checkpoint is not None:
         path = Path(checkpoint)
-        identity = _identity(model, train, valid, batch_size, seed, patience, optimizer)
+        identity = _identity(model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler)
     with modes_kept(model), _ids_unchecked(model):
         if resume and path.exists():
-            history, best = _restore(path, identity, model, optimizer, shuffling)
+            history, best = _restore(path, identity, model, optimizer, scheduler, shuffling)
             history.device, history.device_reason, history.stopped = str(target), reason, "finished"
         else:
             if getattr(model, "mean_from_train", False):
@@ -203,10 +228,11 @@ def fit(
         bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
         try:
             if path is not None:  # before the first epoch too: a path that cannot be written shows now
-                _save(path, identity, model, optimizer, shuffling, history, best)
+                _save(path, identity, model, optimizer, scheduler, shuffling, history, best)
             while history.epochs < epochs and not _out_of_patience(history, patience):
                 before = copy.deepcopy(model.state_dict())
-                seconds = _epoch(model, optimizer, data, batch_size, shuffling)
+                with _reproducible(seed, history.epochs, target):
+                    seconds = _epoch(model, optimizer, data, batch_size, shuffling, shares, by_batch)
                 _judge(history, model, data, held_out, history.seconds[-1] + seconds)
                 if not history.train_rmse[-1] <= limit:
                     model.load_state_dict(before)
@@ -214,10 +240,12 @@ def fit(
                         f"diverged in epoch {history.epochs} at learning rate {_rates(optimizer)}: "
                         f"training RMSE {history.train_rmse[-1]:.3g}. Try a tenth of the learning rate."
                     )
+                if scheduler is not None and by_batch is None:
+                    _step_schedule(scheduler, history)
                 if patience is not None and history.best_epoch == history.epochs:
                     best = copy.deepcopy(model.state_dict())
                 if path is not None:
-                    _save(path, identity, model, optimizer, shuffling, history, best)
+                    _save(path, identity, model, optimizer, scheduler, shuffling, history, best)
                 rmse = (history.valid_rmse or history.train_rmse)[-1]
                 bar.set_postfix_str(f"RMSE {rmse:.3f}", refresh=False)
                 bar.update()
@@ -290,7 +318,13 @@ def _ids_unchecked(model: nn.Module) -> Iterator[None]:
 
 
 def _epoch(
-    model: nn.Module, optimizer: Optimizer, data: tuple[torch.Tensor, ...], batch_size: int, shuffling: torch.Generator
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: tuple[torch.Tensor, ...],
+    batch_size: int,
+    shuffling: torch.Generator,
+    shares: dict[str, torch.Tensor],
+    scheduler: Any,
 ) -> float:
     """One pass over the ratings in a new order; returns the seconds it took."""
     users, items, values = data
@@ -301,11 +335,48 @@ def _epoch(
     for batch in order.split(batch_size):
         optimizer.zero_grad()
         errors = model(users[batch], items[batch]) - values[batch]
-        errors.square().mean().backward()
+        loss = errors.square().mean()
+        if shares:
+            loss = loss + _penalty(model, users[batch], items[batch], shares)
+        loss.backward()
         optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
     if values.device.type == "cuda":
         torch.cuda.synchronize(values.device)
     return time.perf_counter() - started
+
+
+def _shares(penalty: Penalty, train: Ratings, device: torch.device) -> dict[str, torch.Tensor]:
+    """λ n^(α-1) of every row, by table; nothing if nothing is charged."""
+    if not (penalty.reg or penalty.biases):
+        return {}
+    shares = {}
+    for side, counts in (("user", train.user_counts), ("item", train.item_counts)):
+        share = torch.tensor(penalty.per_rating(counts), dtype=torch.float32, device=device)
+        shares[f"{side}_factors"], shares[f"{side}_biases"] = penalty.reg * share, penalty.biases * share
+    return shares
+
+
+def _penalty(model: Any, users: torch.Tensor, items: torch.Tensor, shares: dict[str, torch.Tensor]) -> torch.Tensor:
+    rows = {"user": users, "item": items}
+    squares = model.squares(users, items).items()
+    return sum((shares[table][rows[table[:4]]] * lengths).mean() for table, lengths in squares)
+
+
+@contextmanager
+def _reproducible(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Let what a model draws by itself, as dropout does, depend on seed and epoch, not on what ran before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(1_000_003 * seed + epoch)
+        yield
+
+
+def _step_schedule(scheduler: Any, history: History) -> None:
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        scheduler.step((history.valid_rmse or history.train_rmse)[-1])
+    else:
+        scheduler.step()
 
 
 @torch.no_grad()
@@ -380,7 +451,7 @@ def _rates(optimizer: Optimizer) -> str:
 # -- checkpoints -----------------------------------------------------------------------------------
 
 
-def _identity(model, train, valid, batch_size, seed, patience, optimizer) -> dict[str, Any]:
+def _identity(model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler) -> dict[str, Any]:
     """What must agree for a checkpoint to be continued.
 
     The optimiser's settings too, learning rate first: those in the file would silently replace the
@@ -392,6 +463,7 @@ def _identity(model, train, valid, batch_size, seed, patience, optimizer) -> dic
     settings = {key: [group[key] for group in groups] for key in groups[0] if key != "params"}
     shapes = _shapes(model.state_dict())
     return {"model": type(model).__name__, "shapes": shapes, "data": sums, "batch_size": batch_size, "seed": seed,
+            "reg": dataclasses.astuple(penalty), "schedule": type(scheduler).__name__,
             "optimizer": type(optimizer).__name__, "early stopping": patience is not None, **settings}  # fmt: skip
 
 
@@ -399,11 +471,12 @@ def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in weights.items()}
 
 
-def _save(path: Path, identity, model, optimizer, shuffling, history: History, best) -> None:
+def _save(path: Path, identity, model, optimizer, scheduler, shuffling, history: History, best) -> None:
     state = {
         "identity": identity,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "schedule": scheduler.state_dict() if scheduler is not None else None,
         "shuffling": shuffling.get_state(),
         "history": dataclasses.asdict(history),
         "best": best,
@@ -417,7 +490,7 @@ def _save(path: Path, identity, model, optimizer, shuffling, history: History, b
         ) from error
 
 
-def _restore(path: Path, identity, model, optimizer, shuffling) -> tuple[History, dict | None]:
+def _restore(path: Path, identity, model, optimizer, scheduler, shuffling) -> tuple[History, dict | None]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         stored = state["identity"]
@@ -432,6 +505,8 @@ def _restore(path: Path, identity, model, optimizer, shuffling) -> tuple[History
                 raise ValueError("its history has gaps")
             shuffling.set_state(state["shuffling"])
             optimizer.load_state_dict(state["optimizer"])
+            if scheduler is not None:
+                scheduler.load_state_dict(state["schedule"])
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of fit, or is damaged: {error!r}") from error
     if different:
