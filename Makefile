@@ -2,17 +2,19 @@
 #   make lab        open the course in JupyterLab
 #   make notebooks  run every lesson without a browser, into build/notebooks
 #   make test       lint, unit tests, faults, and the notebooks
+#   make bench      measure speed against peers on this machine, into build/bench.json (minutes, 8 GB)
 #   make outputs    for maintainers: renew the stored outputs, on real MovieLens
 #   make format     for maintainers: let ruff lay out code and notebooks
 #   make binder     print the link that opens this repository on Binder
 #   make clean      remove what the others made
 #
 # PYTHON=python3.12 chooses another Python; TORCH_INDEX=URL another source for PyTorch (see README);
-# LAB_OPTIONS="--port 9000 --allow-root" goes to JupyterLab.
+# LAB_OPTIONS="--port 9000 --allow-root" goes to JupyterLab, BENCH_OPTIONS=--small to the benchmark.
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 LAB_OPTIONS ?=
+BENCH_OPTIONS ?=
 # The one place for the address of the course: where this clone came from, until it has a public home.
 REPOSITORY ?= $(shell git remote get-url origin 2>/dev/null)
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -21,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := .venv/ready
 export PIP_DEFAULT_TIMEOUT ?= 30
 
-.PHONY: lab notebooks test outputs format binder clean
+.PHONY: lab notebooks test bench outputs format binder clean
 
 lab: $(READY)
 	$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_movielens.ipynb
@@ -36,6 +38,9 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 $(BIN)/coverage run -m pytest --nbs=auto
 	$(BIN)/coverage report --fail-under=90
+
+bench: $(READY)
+	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)
 
 outputs: $(READY)
 	$(BIN)/python -m mfhelpers run --in-place

@@ -199,6 +199,7 @@ class _Loop:
             self.shuffling = None
         self.columns = train.users, train.items, train.values.astype(np.float64)
 
+    @np.errstate(over="ignore", invalid="ignore")  # a divergence is told by its error alone
     def epoch(self) -> float:
         P, Q, b_u, b_i, lr, mean = self.P, self.Q, self.b_u, self.b_i, self.lr, self.mean
         reg_p, reg_q, reg_u, reg_i = self.reg_p, self.reg_q, self.reg_u, self.reg_i
@@ -268,9 +269,12 @@ class _Batched:
 
     def factors(self) -> Factors:
         P, Q, k = self.P.cpu().numpy(), self.Q.cpu().numpy(), self.k
-        user_biases, item_biases = self.start.user_biases, self.start.item_biases
         if self.biased:
             user_biases, item_biases = P[:, k], Q[:, k + 1]
+        else:
+            user_biases, item_biases = (
+                getattr(self.start, f"{side}_biases").astype(np.float32) for side in ("user", "item")
+            )
         return Factors(self.start.mean, user_biases, item_biases, P[:, :k], Q[:, :k])
 
 
@@ -363,7 +367,7 @@ class _Frozen(_Batched):
         values = rest.index_select(0, torch.from_numpy(chosen).to(self.device))
         rows_p, rows_q = self._tensor(np.diff(starts)[:, None]), self._tensor(np.diff(transposed.indptr)[:, None])
         return _Batch(
-            _csr(*rows, values, shape),
+            csr_tensor(*rows, values, shape),
             *(torch.from_numpy(a).to(self.device) for a in (transposed.indptr, transposed.indices, transposed.data)),
             1 - self.steps_p * self.regs_p * rows_p,
             1 - self.steps_q * self.regs_q * rows_q,
@@ -391,7 +395,7 @@ class _Frozen(_Batched):
         return (total.item() / self.n_ratings) ** 0.5
 
 
-def _csr(starts, columns, values, shape) -> torch.Tensor:
+def csr_tensor(starts, columns, values, shape) -> torch.Tensor:
     with warnings.catch_warnings():
         # PyTorch says so once a process, at the first matrix of this kind
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")

@@ -49,7 +49,7 @@ class MatrixFactorization(nn.Module):
     Raises
     ------
     ValueError
-        For sizes that are not whole numbers from 1, and a dropout outside 0 … 1.
+        For sizes that are not whole numbers from 1, and a dropout below 0, or from 1.
     """
 
     def __init__(
@@ -96,14 +96,6 @@ class MatrixFactorization(nn.Module):
             _check_range("user", user, self.n_users)
             _check_range("item", item, self.n_items)
         return self.mean + self.dropout(self.user_factors(user) * self.item_factors(item)).sum(-1)
-
-    def squares(self, user: torch.Tensor, item: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What a penalty charges for: the squared length of each row that the pairs look up, by table.
-
-        Keys are "user_factors", "item_factors" and, where there are any, "user_biases", "item_biases".
-        """
-        tables = {"user_factors": user, "item_factors": item, "user_biases": user, "item_biases": item}
-        return {name: getattr(self, name)(ids).square().sum(-1) for name, ids in tables.items() if hasattr(self, name)}
 
     @torch.no_grad()
     def predict(self, users: Any, items: Any, clip: tuple[float, ...] | None = None) -> np.ndarray:
@@ -214,8 +206,17 @@ def whole_number(name: str, value: Any) -> int:
         raise ValueError(f"{name}={value!r}: give a whole number, such as 20") from error
 
 
+class Table(nn.Embedding):
+    """An nn.Embedding, with a faster gradient on the CPU: index_select's, unless it shall be sparse."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if self.sparse:
+            return super().forward(input)
+        return self.weight.index_select(0, input.reshape(-1)).view(*input.shape, self.embedding_dim)
+
+
 def _embedding(weight: torch.Tensor, sparse: bool) -> nn.Embedding:
-    return nn.Embedding.from_pretrained(weight, freeze=False, sparse=sparse)
+    return Table.from_pretrained(weight, freeze=False, sparse=sparse)
 
 
 def _check_range(what: str, ids: torch.Tensor, limit: int) -> None:

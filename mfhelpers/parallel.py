@@ -102,12 +102,12 @@ def hogwild(
         for worker in workers:
             worker.start()
         while int(board.min()) < 0:
-            _require_healthy(workers)
+            _require_healthy(workers, board, epochs)
             time.sleep(POLL)
         go.set()
         began = time.perf_counter()
         while int(board.min()) < epochs:
-            _require_healthy(workers)
+            _require_healthy(workers, board, epochs)
             time.sleep(POLL)
             seconds = time.perf_counter() - began
             bar.update(int(board.sum()) - bar.n)
@@ -135,9 +135,10 @@ def _work(engine: Minibatch, epochs: int, board: torch.Tensor, rank: int, go: An
         board[rank] = done + 1
 
 
-def _require_healthy(workers: list) -> None:
+def _require_healthy(workers: list, board: torch.Tensor, epochs: int) -> None:
     for rank, worker in enumerate(workers):
-        if worker.exitcode:
+        # exit code 0 too: a script without the line below may have caught its error and ended in peace
+        if worker.exitcode is not None and board[rank] < epochs:
             raise RuntimeError(
                 f"worker {rank} ended with exit code {worker.exitcode}; its own message stands above, or in the "
                 'terminal. In a script, the call belongs below `if __name__ == "__main__":`'

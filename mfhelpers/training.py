@@ -8,6 +8,7 @@ import hashlib
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from . import display
 from .files import replacing
@@ -31,6 +33,7 @@ Optimizer = torch.optim.Optimizer
 # A rule of thumb: measure, then set device= yourself.
 SMALL_STEP = 1 << 20
 HOPELESS = 100  # a training RMSE of so many times the rating scale will not come back
+CHARGED = ("user_factors", "item_factors", "user_biases", "item_biases")
 EVALUATION_CHUNK = 1 << 18  # pairs scored at a time when an epoch is judged
 
 
@@ -141,8 +144,9 @@ def fit(
     lr : float, optional
         Learning rate; default 0.005 for an optimiser class, a function's own for a function.
     reg : float or Penalty
-        λ of a penalty of λ for each rating, or any `Penalty`. Rows that a batch does not look up stay
-        untouched, unlike with an optimiser's weight_decay.
+        λ of a penalty of λ for each rating, or any `Penalty`. It charges for the rows that `forward` looks
+        up in embeddings named user_factors, item_factors, user_biases and item_biases. It leaves other
+        rows alone, unlike an optimiser's weight_decay.
     schedule : function of an optimiser, returns a scheduler of torch.optim.lr_scheduler, optional
         Such as ``lambda optimizer: CosineAnnealingLR(optimizer, T_max=20)``. One that steps by a metric
         (ReduceLROnPlateau) gets the validation RMSE, or without validation data the training RMSE.
@@ -171,9 +175,9 @@ def fit(
     Raises
     ------
     ValueError
-        For settings that do not fit together, a penalty on a model without `squares`, data larger than the model, parts that are numbered
-        differently, predictions that are not one finite number a pair, or a checkpoint of another
-        training; before anything is trained.
+        For settings that do not fit together, a penalty that would charge for nothing, data larger than
+        the model, parts that are numbered differently, predictions that are not one finite number a pair,
+        or a checkpoint of another training; before anything is trained.
     OSError
         When the checkpoint cannot be written: before anything is trained, or with `patience` after
         restoring the best epoch.
@@ -188,14 +192,16 @@ def fit(
     _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume)
     if schedule_every not in ("epoch", "batch"):
         raise ValueError(f"schedule_every={schedule_every!r}: choose 'epoch' or 'batch'")
-    if (penalty.reg or penalty.biases) and not hasattr(model, "squares"):
-        raise ValueError(f"reg={reg}: {type(model).__name__} has no squares(user, item) that says what to charge for")
+    if (penalty.reg or penalty.biases) and not _charged_tables(model):
+        raise ValueError(f"reg={reg}: {type(model).__name__} has no embedding named {', '.join(CHARGED)} to charge for")
     target, reason = choose_device(device, min(batch_size, len(train)), model)
     moved = any(parameter.device != target for parameter in model.parameters())
     model.to(target)
     optimizer = _ready_optimizer(model, optimizer, lr, moved)
     # after the optimiser: its first rate is what the scheduler starts from
     scheduler = None if schedule is None else schedule(optimizer)
+    if schedule_every == "batch" and isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError("schedule_every='batch': ReduceLROnPlateau steps by the RMSE of an epoch; choose 'epoch'")
     by_batch = scheduler if schedule_every == "batch" else None
     shares = _shares(penalty, train, target)
 
@@ -206,7 +212,9 @@ def fit(
     path = identity = None
     if checkpoint is not None:
         path = Path(checkpoint)
-        identity = _identity(model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler)
+        identity = _identity(
+            model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler, schedule_every
+        )
     with modes_kept(model), _ids_unchecked(model):
         if resume and path.exists():
             history, best = _restore(path, identity, model, optimizer, scheduler, shuffling)
@@ -332,16 +340,21 @@ def _epoch(
     started = time.perf_counter()
     # the order is drawn on the CPU, so that it is the same on every device
     order = torch.randperm(len(values), generator=shuffling).to(values.device)
-    for batch in order.split(batch_size):
-        optimizer.zero_grad()
-        errors = model(users[batch], items[batch]) - values[batch]
-        loss = errors.square().mean()
-        if shares:
-            loss = loss + _penalty(model, users[batch], items[batch], shares)
-        loss.backward()
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
+    # gathered once: slices of three arrays cost less than three gathers a batch
+    batches = (column.index_select(0, order).split(batch_size) for column in (users, items, values))
+    with _looked_up(model, shares) as rows:
+        for user, item, value in zip(*batches, strict=True):
+            optimizer.zero_grad()
+            loss = (model(user, item) - value).square().mean()
+            for table, ids, looked_up in rows:
+                loss = loss + (shares[table][ids] * looked_up.square().sum(-1)).sum() / len(value)
+            if shares and not rows:
+                raise ValueError(f"the penalty charges for nothing: forward calls none of {', '.join(CHARGED)}")
+            rows.clear()
+            loss.backward()
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
     if values.device.type == "cuda":
         torch.cuda.synchronize(values.device)
     return time.perf_counter() - started
@@ -358,22 +371,46 @@ def _shares(penalty: Penalty, train: Ratings, device: torch.device) -> dict[str,
     return shares
 
 
-def _penalty(model: Any, users: torch.Tensor, items: torch.Tensor, shares: dict[str, torch.Tensor]) -> torch.Tensor:
-    rows = {"user": users, "item": items}
-    squares = model.squares(users, items).items()
-    return sum((shares[table][rows[table[:4]]] * lengths).mean() for table, lengths in squares)
+def _charged_tables(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: table for name, table in model.named_children() if name in CHARGED}
+
+
+@contextmanager
+def _looked_up(model: nn.Module, shares: dict[str, torch.Tensor]) -> Iterator[list]:
+    """A list to which each lookup in a charged table adds (its name, the numbers, the rows)."""
+    rows: list = []
+    tables = _charged_tables(model) if shares else {}
+    hooks = [
+        table.register_forward_hook(
+            lambda _, given, named, output, name=name: rows.append((name, *given, *named.values(), output)),
+            with_kwargs=True,
+        )
+        for name, table in tables.items()
+    ]
+    try:
+        yield rows
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
 def _reproducible(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """Let what a model draws by itself, as dropout does, depend on seed and epoch, not on what ran before."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(1_000_003 * seed + epoch)
+    start = (1_000_003 * seed + epoch) % 2**64
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        # not torch.manual_seed, which moves the generators of all devices
+        torch.default_generator.manual_seed(start)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(start)
+        elif device.type != "cpu":
+            getattr(torch, device.type).manual_seed(start)
         yield
 
 
 def _step_schedule(scheduler: Any, history: History) -> None:
-    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+    if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step((history.valid_rmse or history.train_rmse)[-1])
     else:
         scheduler.step()
@@ -439,8 +476,6 @@ def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None, moved: 
         if lr is None and isinstance(optimizer, type):
             lr = 0.005
         optimizer = optimizer(model.parameters(), **({} if lr is None else {"lr": lr}))
-    for group in optimizer.param_groups:  # a checkpoint with NumPy's numbers could not be read again
-        group.update({key: value.item() for key, value in group.items() if isinstance(value, np.generic)})
     return optimizer
 
 
@@ -451,20 +486,37 @@ def _rates(optimizer: Optimizer) -> str:
 # -- checkpoints -----------------------------------------------------------------------------------
 
 
-def _identity(model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler) -> dict[str, Any]:
+def _identity(
+    model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler, schedule_every
+) -> dict[str, Any]:
     """What must agree for a checkpoint to be continued.
 
-    The optimiser's settings too, learning rate first: those in the file would silently replace the
-    new ones. And whether there is early stopping: without it no best epoch is kept up to date.
+    The settings of optimiser and schedule too, learning rate first: those in the file would silently
+    replace the new ones. And whether there is early stopping: without it no best epoch is kept up to date.
     """
     sums = [hashlib.sha256(part.users.tobytes() + part.items.tobytes() + part.values.tobytes()).hexdigest()
             for part in (train, valid) if part is not None]  # fmt: skip
     groups = optimizer.param_groups
     settings = {key: [group[key] for group in groups] for key in groups[0] if key != "params"}
     shapes = _shapes(model.state_dict())
-    return {"model": type(model).__name__, "shapes": shapes, "data": sums, "batch_size": batch_size, "seed": seed,
-            "reg": dataclasses.astuple(penalty), "schedule": type(scheduler).__name__,
-            "optimizer": type(optimizer).__name__, "early stopping": patience is not None, **settings}  # fmt: skip
+    dropout = [part.p for part in model.modules() if isinstance(part, nn.Dropout)]
+    schedule = {}
+    if scheduler is not None:
+        started = {f"schedule's {key}": value for key, value in scheduler.state_dict().items()}
+        schedule = {"schedule_every": schedule_every, **started}
+    return _plain({"model": type(model).__name__, "shapes": shapes, "dropout": dropout, "data": sums,
+            "batch_size": batch_size, "seed": seed, "reg": dataclasses.astuple(penalty),
+            "schedule": type(scheduler).__name__, "optimizer": type(optimizer).__name__,
+            "early stopping": patience is not None, **settings, **schedule})  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's: a checkpoint with the former could not be read again."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (dict, Counter):
+        return type(value)({_plain(key): _plain(part) for key, part in value.items()})
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, list[int]]:
@@ -475,8 +527,8 @@ def _save(path: Path, identity, model, optimizer, scheduler, shuffling, history:
     state = {
         "identity": identity,
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": scheduler.state_dict() if scheduler is not None else None,
+        "optimizer": _plain(optimizer.state_dict()),
+        "schedule": _plain(scheduler.state_dict()) if scheduler is not None else None,
         "shuffling": shuffling.get_state(),
         "history": dataclasses.asdict(history),
         "best": best,

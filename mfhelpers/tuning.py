@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +30,8 @@ class Choice:
         Those with the lowest mean validation RMSE; of equals the first.
     log : DataFrame
         A row for each setting that was tried, in that order: the setting, then `rmse`, the mean over the
-        inner folds; `sd`, its standard deviation over them; `seconds`, of all folds together.
+        inner folds; `sd`, its standard deviation over them (NaN for one fold or a divergence);
+        `seconds`, of all folds together.
     """
 
     settings: dict[str, Any]
@@ -44,6 +47,7 @@ def choose(
     fit_one: Callable[..., Any],
     *,
     n_splits: int = 3,
+    n_folds: int | None = None,
     seed: int = 0,
     clip: bool = True,
     progress: bool = True,
@@ -62,7 +66,10 @@ def choose(
         Trains on `part` and returns anything that `evaluate` takes. A training that diverges counts as
         an infinite error.
     n_splits : int
-        Inner folds; each setting is trained so many times.
+        Inner folds, 2 or more. Many leave more ratings to train on, as many as the final training has
+        nearly; the best λ depends on that.
+    n_folds : int, optional
+        How many of them are held out, one after the other: so often each setting is trained. Default all.
     seed : int
         Of the inner folds, which are the same for all settings.
     clip : bool
@@ -80,23 +87,36 @@ def choose(
         If there is no setting, or none could be trained.
     """
     if isinstance(settings, Mapping):
+        single = [name for name, values in settings.items() if isinstance(values, str) or not np.iterable(values)]
+        if single:
+            raise ValueError(f"{single[0]}={settings[single[0]]!r}: give a list of values to try")
+        settings = settings or {"nothing": []}  # the product of no lists would be one empty setting
         settings = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
     settings = [dict(setting) for setting in settings]
     if not settings:
         raise ValueError("there is no setting to try: give a dict of lists, or a list of dicts")
-    folds = list(kfold(train, n_splits, seed))
+    taken = {"rmse", "sd", "seconds"} & {name for setting in settings for name in setting}
+    if taken:
+        raise ValueError(f"a setting called {min(taken)!r} would be overwritten in the log: give it another name")
+    if n_folds is not None and not 1 <= n_folds <= n_splits:
+        raise ValueError(f"n_folds={n_folds}: of n_splits={n_splits} inner folds hold out 1 … {n_splits}")
+    folds = list(itertools.islice(kfold(train, n_splits, seed), n_folds))
     tried = []
-    bar = display.progress(total=len(settings) * n_splits, show=progress, unit="fit")
+    bar = display.progress(total=len(settings) * len(folds), show=progress, unit="fit")
     try:
         for setting in settings:
             began, errors = time.perf_counter(), []
             for part, held_out in folds:
                 try:
-                    errors.append(rmse(fit_one(part, **setting), held_out, clip))
+                    with _interruptions() as noticed:
+                        fitted = fit_one(part, **setting)
+                    if noticed:  # and `fit` or `sgd` returned what they had
+                        raise KeyboardInterrupt
+                    errors.append(rmse(fitted, held_out, clip))
                 except DivergenceError:
                     errors.append(np.inf)
                 bar.update()
-            spread = np.std(errors, ddof=1) if np.isfinite(errors).all() else np.inf
+            spread = np.std(errors, ddof=1) if len(errors) > 1 and np.isfinite(errors).all() else np.nan
             tried.append({**setting, "rmse": np.mean(errors), "sd": spread, "seconds": time.perf_counter() - began})
             bar.set_postfix_str(f"best {min(row['rmse'] for row in tried):.4f}", refresh=False)
     except KeyboardInterrupt:
@@ -108,4 +128,27 @@ def choose(
     best = min(range(len(tried)), key=lambda at: tried[at]["rmse"])
     if not np.isfinite(tried[best]["rmse"]):
         raise ValueError(f"all {len(tried)} settings diverged: try smaller learning rates")
-    return Choice(settings[best], pd.DataFrame(tried))
+    # of the settings first, also of those that not every setting has
+    names = dict.fromkeys(name for setting in settings[: len(tried)] for name in setting)
+    return Choice(settings[best], pd.DataFrame(tried, columns=[*names, "rmse", "sd", "seconds"]))
+
+
+@contextmanager
+def _interruptions() -> Iterator[list]:
+    """Notes each Ctrl-C: a training that keeps its model when it is interrupted does not pass it on."""
+    noticed: list = []
+    try:
+        before = signal.getsignal(signal.SIGINT)
+
+        def notice(number, frame):
+            noticed.append(number)
+            before(number, frame)
+
+        signal.signal(signal.SIGINT, notice if callable(before) else before)
+    except (ValueError, TypeError):  # not the main thread, or a handler that is not Python's
+        yield noticed
+        return
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGINT, before)

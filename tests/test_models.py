@@ -278,3 +278,97 @@ def test_forget_unseen_keeps_what_an_earlier_training_had_and_changes_nothing_wh
         assert again.user_factors.weight[1].all()
         assert again.trained_users.tolist() == [False, True, False, True, False]
         assert again.trained_items.tolist() == [True, False, True, False]
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (7,), (2, 3), (3, 0), (1, 1)])
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_table_looks_up_and_learns_as_pytorchs_embedding(shape, width):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, width, generator=generator, dtype=torch.float64)
+    ids = torch.randint(4, shape, generator=generator)
+    rows, gradients = [], []
+    for kind in (models.Table, torch.nn.Embedding):
+        table = kind.from_pretrained(weight.clone(), freeze=False)
+        rows.append(table(ids))
+        assert rows[-1].shape == (*shape, width)
+        rows[-1].square().sum().backward()
+        gradients.append(table.weight.grad)
+    assert torch.equal(*rows)
+    same(*gradients, 1e-14)
+
+
+# -- dropout ---------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_evaluation_mode_drops_nothing(kind):
+    dropped, whole = made(kind), made(kind)
+    dropped.dropout.p = 0.9
+    dropped.eval()
+    assert torch.equal(dropped(USERS, ITEMS), whole(USERS, ITEMS))
+    dropped.train()
+    np.testing.assert_array_equal(dropped.predict(USERS, ITEMS), whole.predict(USERS, ITEMS))
+    np.testing.assert_array_equal(dropped.to_factors().user_factors, whole.to_factors().user_factors)
+
+
+@BOTH
+def test_dropout_drops_factors_and_neither_the_mean_nor_biases(kind):
+    """With m of 3 factors kept, each worth 1 and scaled by 1 / (1 - 0.75), 4 m is added."""
+    model = kind(5, 4, 3, mean=3.5, dropout=0.75)
+    with torch.no_grad():
+        for weight in weights(model).values():
+            weight.fill_(1)
+    draws = 20_000
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        predicted = model(torch.zeros(draws, dtype=torch.int64), torch.zeros(draws, dtype=torch.int64)).detach()
+    kept = (predicted - (3.5 if kind is MatrixFactorization else 5.5)) / 4
+    shares = [float((kept == m).double().mean()) for m in range(4)]
+    for share, wanted in zip(shares, [27 / 64, 27 / 64, 9 / 64, 1 / 64], strict=True):
+        assert share == pytest.approx(wanted, abs=4 * np.sqrt(wanted / draws))
+
+
+@BOTH
+def test_in_the_mean_over_draws_dropout_predicts_as_without(kind):
+    dropped, whole = (kind(5, 4, 3, mean=3.5, init_std=0.5, dropout=dropout).double() for dropout in (0.4, 0.0))
+    draws = 20_000
+    with torch.random.fork_rng([]), torch.no_grad():
+        torch.manual_seed(0)
+        predicted = dropped(USERS.expand(draws, 5), ITEMS.expand(draws, 5))
+    error = predicted.std(dim=0) / draws**0.5
+    assert (error > 0).all()
+    assert ((predicted.mean(dim=0) - whole(USERS, ITEMS)).abs() < 4 * error).all()
+
+
+@BOTH
+def test_training_mode_without_dropout_draws_nothing(kind):
+    model, state = made(kind), torch.get_rng_state()
+    assert torch.equal(model.train()(USERS, ITEMS), model.eval()(USERS, ITEMS))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@BOTH
+@pytest.mark.parametrize("dropout", [-0.1, 1, 1.0, 1.5, float("nan"), float("inf")])
+def test_a_dropout_outside_0_to_below_1_is_refused(kind, dropout):
+    with pytest.raises(ValueError, match=f"dropout={dropout}: the share of factors to drop, from 0 to below 1"):
+        kind(5, 4, dropout=dropout)
+
+
+@BOTH
+def test_what_is_saved_knows_no_dropout(kind):
+    """So what was saved before there was any still loads."""
+    names = {f"{name}.weight" for name in weights(made(kind))} | {"mean", "trained_users", "trained_items"}
+    names |= {"mean_from_train"} if kind is BiasedMatrixFactorization else set()
+    model, saved = kind(5, 4, 3, dropout=np.float64(0.5), seed=1), made(kind, dtype=torch.float32)
+    assert set(model.state_dict()) == names
+    model.load_state_dict(saved.state_dict(), strict=True)
+    np.testing.assert_array_equal(model.predict(USERS, ITEMS), saved.predict(USERS, ITEMS))
+
+
+@BOTH
+def test_dropout_does_not_change_the_start(kind):
+    dropped, plain = kind(5, 4, 3, dropout=0.5).state_dict(), kind(5, 4, 3).state_dict()
+    assert all(torch.equal(dropped[name], plain[name]) for name in plain)

@@ -281,8 +281,8 @@ def result(count, **data):
     return new_output("execute_result", {f"text/{kind}": value for kind, value in data.items()}, execution_count=count)
 
 
-def picture(png):
-    return new_output("display_data", {"image/png": png, "text/plain": "[figure: speed]"})
+def picture(png, words="speed"):
+    return new_output("display_data", {"image/png": png, "text/plain": f"[figure: {words}]"})
 
 
 @pytest.mark.parametrize(
@@ -297,13 +297,30 @@ def picture(png):
         ([], [result(1, html="<b>1</b>")], False),
         ([result(1, html="<b>1</b>", plain="1")], [result(1, html="<i>1</i>", plain="1")], False),
         ([picture("AAAA")], [picture("AAAA")], True),
-        ([picture("AAAA")], [picture("BBBB")], False),
+        ([picture("AAAA")], [picture("BBBB")], True),  # a figure of timings
+        ([picture("AAAA")], [picture("AAAA", "slowness")], False),
+        ([picture("AAAA")], [text("AAAA")], False),
     ],
 )
 def test_a_stored_output_is_put_back_only_where_nothing_but_digits_differs(old, new, kept):
     before, after = (new_notebook(cells=[cell_with(*outputs)]) for outputs in (old, new))
     notebooks._keep_changing_outputs(before, after)
     assert after.cells[0].outputs == (old if kept else new)
+
+
+def test_without_the_tag_every_pixel_counts():
+    before, after = (new_notebook(cells=[cell_with(picture(png), tags=[])]) for png in ("AAAA", "BBBB"))
+    notebooks._keep_changing_outputs(before, after)
+    assert after.cells[0].outputs == [picture("BBBB")]
+
+
+def test_an_error_is_stored_without_the_files_that_it_came_through():
+    frames = ["-----", "File /home/me/.venv/lib/torch/nn.py:12", "ValueError: too much"]
+    notebook = new_notebook(
+        cells=[cell_with(new_output("error", ename="ValueError", evalue="too much", traceback=frames))]
+    )
+    notebooks.normalise(notebook)
+    assert notebook.cells[0].outputs[0].traceback == ["ValueError: too much"]
 
 
 def test_without_the_tag_every_digit_counts():

@@ -1,0 +1,225 @@
+"""Measure the claims about speed, each as a ratio to a peer in the same run: `make bench`.
+
+    python tests/bench.py [--small] [--json FILE]
+
+--small leaves out the 18 million ratings, which take minutes and 6 GB (for the peer). Nothing here is a
+test: a figure that is missed is printed as missed, and the exit code stays 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch are loaded: one thread each
+os.environ.setdefault("MFHELPERS_PROGRESS", "0")
+os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())  # importing Surprise makes this folder
+
+import numpy as np
+import psutil
+import torch
+
+import mfhelpers as mf
+from mfhelpers.files import replacing
+
+FOLDS, EPOCHS = 5, 20
+LARGE = {"n_users": 138_493, "n_items": 26_744, "n_ratings": 18_000_000}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="leave out the 18 million ratings")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    ratings = mf.load_ratings("ml-100k")
+    report = {"machine": machine(), "data": f"{ratings.name}, {ratings.source}", "rows": []}
+    print(*(f"{key}: {value}" for key, value in report["machine"].items()), f"data: {report['data']}", sep="\n")
+    for measure in [against_surprise, same_bits, against_a_data_loader] + ([] if options.small else [large]):
+        for row in measure(ratings):
+            report["rows"].append(row)
+            show(row)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(options.json) as file:
+        file.write(json.dumps(report, indent=1, ensure_ascii=False).encode())
+    print(f"\nwritten to {options.json}")
+
+
+def machine() -> dict[str, str]:
+    model = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return {"processor": model.partition(":")[2].strip() or model, "processors": str(os.cpu_count()),
+            "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB", "threads": str(torch.get_num_threads()),
+            "system": platform.platform(), **versions}  # fmt: skip
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def show(row: dict) -> None:
+    verdict = "" if "met" not in row else f"   wanted {row['wanted']}: {'yes' if row['met'] else 'NO'}"
+    print(f"{row['what']}\n    ours {row['ours']}, {row['peer']} {row['theirs']}{verdict}", flush=True)
+
+
+def against_surprise(ratings):
+    """RMSE and time to fit, Surprise's lr, reg and epochs, over its own five folds."""
+    folds = list(mf.kfold(ratings, FOLDS))
+    mf.sgd(folds[0][0], 2)  # what is loaded on first use belongs to no fold
+    for k, wanted in ((2, 10), (20, 10), (100, 6)):
+        times, errors = np.zeros((FOLDS, 2)), np.zeros((FOLDS, 2))
+        for fold, (train, test) in enumerate(folds):
+            times[fold, 0], model = timed(surprise_svd(k, EPOCHS).fit, surprise_trainset(train))
+            times[fold, 1], factors = timed(mf.sgd, train, k, epochs=EPOCHS)
+            errors[fold] = surprise_rmse(model, test), mf.rmse(factors, test, clip=True)
+        (slow, fast), (theirs, ours) = times.mean(axis=0), errors.mean(axis=0)
+        yield {"what": f"SGD k={k}, {EPOCHS} epochs, {FOLDS} folds: seconds to fit", "peer": "Surprise",
+               "ours": f"{fast:.3f} s", "theirs": f"{slow:.3f} s, {slow / fast:.1f} times as long", "ratio": slow / fast,
+               "spread": (times[:, 0] / times[:, 1]).tolist(), "wanted": f">= {wanted}", "met": bool(slow >= wanted * fast)}  # fmt: skip
+        yield {"what": f"SGD k={k}: test RMSE", "peer": "Surprise", "ours": f"{ours:.4f}",
+               "theirs": f"{theirs:.4f}, difference {ours - theirs:+.4f} ± {np.ptp(errors, axis=1).std(ddof=1):.4f}",
+               "difference": ours - theirs, "wanted": "within .002", "met": bool(abs(ours - theirs) <= 0.002)}  # fmt: skip
+
+
+def same_bits(ratings):
+    """Surprise's order and start give Surprise's factors."""
+    train, _ = next(iter(mf.kfold(ratings, FOLDS)))
+    trainset, epochs, k = surprise_trainset(train), 3, 20
+    slow, model = timed(surprise_svd(k, epochs).fit, trainset)
+    users = np.array([trainset.to_raw_uid(u) for u in range(trainset.n_users)])
+    items = np.array([trainset.to_raw_iid(i) for i in range(trainset.n_items)])
+    rng = np.random.RandomState(0)
+    P, Q = np.zeros((train.n_users, k)), np.zeros((train.n_items, k))
+    P[users], Q[items] = rng.normal(0, 0.1, (len(users), k)), rng.normal(0, 0.1, (len(items), k))
+    none = np.zeros(train.n_users), np.zeros(train.n_items)
+    start = mf.Factors(train.values.mean(dtype=np.float64), *none, P, Q)
+    options = {"epochs": epochs, "engine": "loop", "order": "surprise", "start": start}
+    fast, factors = timed(mf.sgd, train, k, **options)
+    pairs = ((factors.user_factors[users], model.pu), (factors.item_factors[items], model.qi),
+             (factors.user_biases[users], model.bu), (factors.item_biases[items], model.bi))  # fmt: skip
+    equal = all(np.array_equal(*pair) for pair in pairs)
+    yield {"what": f"NumPy, one rating at a time, k={k}, {epochs} epochs: the same factors, bit for bit", "peer": "Surprise",
+           "ours": f"{'equal' if equal else 'different'}, {fast:.1f} s", "theirs": f"{slow:.2f} s",
+           "wanted": "equal", "met": equal}  # fmt: skip
+
+
+def against_a_data_loader(ratings):
+    """Ratings a second of `fit` and of the loop that tutorials show, the same model, optimiser and batch size."""
+    from torch.utils.data import DataLoader, TensorDataset
+
+    train, _ = next(iter(mf.kfold(ratings, FOLDS)))
+    history = mf.fit(mf.BiasedMatrixFactorization(train.n_users, train.n_items), train, epochs=10, batch_size=4096)
+    model = mf.BiasedMatrixFactorization(train.n_users, train.n_items)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
+    loader = DataLoader(TensorDataset(*train.to_tensors()), batch_size=4096, shuffle=True)
+
+    def epoch():
+        for users, items, values in loader:
+            optimizer.zero_grad()
+            (model(users, items) - values).square().mean().backward()
+            optimizer.step()
+
+    slow = len(train) / min(timed(epoch)[0] for _ in range(3))
+    fast = history.ratings_per_second
+    yield {"what": "biased model, Adam, batches of 4096: ratings a second", "peer": "DataLoader loop", "ours": f"{fast:,.0f}",
+           "theirs": f"{slow:,.0f}, ratio {fast / slow:.1f}", "ratio": fast / slow, "wanted": ">= 10",
+           "met": bool(fast >= 10 * slow)}  # fmt: skip
+
+
+def large(_):
+    """An epoch at the shape of ML-20M, simulated; each side in a process of its own, for its memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ratings.npz"
+        ratings, _ = mf.simulate_ratings(**LARGE)
+        np.savez(path, users=ratings.users, items=ratings.items, values=ratings.values)
+        del ratings
+        ours, theirs = (in_a_process(work, path) for work in (large_ours, large_surprise))
+    ratio = theirs["epoch"] / ours["epoch"]
+    yield {"what": f"{LARGE['n_ratings']:,} simulated ratings, k=20: an epoch", "peer": "Surprise",
+           "ours": f"{ours['epoch']:.2f} s (set-up {ours['setup']:.1f} s, RMSE {ours['rmse'][0]:.3f} … {ours['rmse'][-1]:.3f})",
+           "theirs": f"{theirs['epoch']:.1f} s (set-up {theirs['setup']:.1f} s), {ratio:.0f} times as long",
+           "ratio": ratio, "wanted": ">= 20", "met": bool(ratio >= 20)}  # fmt: skip
+    falls = all(after < before for before, after in zip(ours["rmse"][:-1], ours["rmse"][1:], strict=True))
+    yield {"what": f"{LARGE['n_ratings']:,} simulated ratings: peak memory", "peer": "Surprise",
+           "ours": f"{ours['peak']:.1f} GiB", "theirs": f"{theirs['peak']:.1f} GiB",
+           "wanted": "< 8 GiB, the error falls", "met": bool(ours["peak"] < 8 and falls)}  # fmt: skip
+
+
+def in_a_process(work, path):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, (path,))
+
+
+def large_ours(path) -> dict:
+    torch.set_num_threads(1)
+    train = mf.Ratings(**np.load(path), n_users=LARGE["n_users"], n_items=LARGE["n_items"], scale=(1, 5, 1))
+    moments, errors = [time.perf_counter()], []
+
+    def watch(factors):
+        moments.append(time.perf_counter())
+        errors.append(mf.rmse(factors, train[:: len(train) // 1_000_000]))
+        judged.append(time.perf_counter() - moments[-1])
+
+    judged: list[float] = []
+    mf.sgd(train, 20, epochs=5, watch=watch)
+    epochs = np.diff(moments)[1:] - judged[:-1]
+    setup = moments[1] - moments[0] - epochs.mean()
+    return {"epoch": float(epochs.mean()), "setup": float(setup), "rmse": errors, "peak": peak()}
+
+
+def large_surprise(path) -> dict:
+    started = time.perf_counter()
+    train = mf.Ratings(**np.load(path), n_users=LARGE["n_users"], n_items=LARGE["n_items"], scale=(1, 5, 1))
+    trainset = surprise_trainset(train)
+    setup = time.perf_counter() - started
+    seconds, _ = timed(surprise_svd(20, 1).fit, trainset)
+    return {"epoch": seconds, "setup": setup, "peak": peak()}
+
+
+def peak() -> float:
+    """The most memory that this process has held, in GiB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def timed(work, *arguments, **options):
+    started = time.perf_counter()
+    result = work(*arguments, **options)
+    return time.perf_counter() - started, result
+
+
+def surprise_svd(k: int, epochs: int):
+    from surprise import SVD
+
+    return SVD(n_factors=k, n_epochs=epochs, random_state=0)
+
+
+def surprise_trainset(train):
+    """Surprise's own numbering, by first appearance, without its detour over a list of text."""
+    from surprise import Trainset
+
+    order_u, order_i = (list(dict.fromkeys(ids.tolist())) for ids in (train.users, train.items))
+    inner_u = dict(zip(order_u, range(len(order_u)), strict=True))
+    inner_i = dict(zip(order_i, range(len(order_i)), strict=True))
+    by_user, by_item = {u: [] for u in range(len(order_u))}, {i: [] for i in range(len(order_i))}
+    for u, i, r in zip(train.users.tolist(), train.items.tolist(), train.values.tolist(), strict=True):
+        by_user[inner_u[u]].append((inner_i[i], r))
+    scale = (train.scale.low, train.scale.high)
+    return Trainset(by_user, by_item, len(order_u), len(order_i), len(train), scale, inner_u, inner_i)
+
+
+def surprise_rmse(model, test) -> float:
+    pairs = zip(test.users.tolist(), test.items.tolist(), strict=True)
+    return float(np.sqrt(np.mean((np.array([model.predict(u, i).est for u, i in pairs]) - test.values) ** 2)))
+
+
+if __name__ == "__main__":
+    main()

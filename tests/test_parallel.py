@@ -1,0 +1,281 @@
+"""`hogwild`: what several processes reach together, and that none is left behind.
+
+A worker is a new Python that takes seconds to start, so one training serves several tests.
+"""
+
+import functools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from mfhelpers import (
+    DivergenceError,
+    Factors,
+    hogwild,
+    objective,
+    parallel,
+    rmse,
+    sgd,
+    simulate_ratings,
+)
+
+RATINGS, _ = simulate_ratings(60, 80, 1500)
+TRAIN = RATINGS[(RATINGS.users > 2) & (RATINGS.items > 1)]  # users 0 to 2 and items 0 and 1 have no training rating
+SETTINGS = dict(epochs=30, lr=0.01, reg=0.1, batch_size=64, progress=False)
+FOREVER = {**SETTINGS, "epochs": 10**9}
+TABLES = ("user_factors", "item_factors", "user_biases", "item_biases")
+
+
+def begun(train=TRAIN, k=3) -> Factors:
+    rng = np.random.default_rng(3)
+    shapes = (train.n_users,), (train.n_items,), (train.n_users, k), (train.n_items, k)
+    return Factors(3.25, *(rng.normal(0, 0.1, shape).astype(np.float32) for shape in shapes))
+
+
+def rated(train) -> dict[str, np.ndarray]:
+    return {table: (train.user_counts if table.startswith("user") else train.item_counts) > 0 for table in TABLES}
+
+
+def workers() -> list[psutil.Process]:
+    """The processes below this one, but for Python's own that tidies up shared memory."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def together():
+    """A training by two, long enough that neither has finished before the other begins."""
+    whole, _ = simulate_ratings(400, 600, 30_000)
+    train = whole[(whole.users > 2) & (whole.items > 1)]
+    settings = {**SETTINGS, "batch_size": 1024, "start": begun(train, 5)}
+    return train, settings, *hogwild(train, 5, n_workers=2, **settings)
+
+
+# -- what they reach -------------------------------------------------------------------------------
+
+
+def test_two_workers_reach_what_one_process_does(together):
+    train, settings, factors, seconds = together
+    alone = sgd(train, 5, engine="minibatch", **settings)
+    half = sgd(train[: len(train) // 2], 5, engine="minibatch", **settings)
+    assert rmse(factors, train) == pytest.approx(rmse(alone, train), rel=0.01)
+    assert objective(factors, train, 0.1) == pytest.approx(objective(alone, train, 0.1), rel=0.02)
+    assert rmse(factors, train) < 0.95 * rmse(half, train)
+    assert seconds > 0
+
+
+class AtOnce:
+    """A context of multiprocessing whose processes are none: each does its work here when it is started."""
+
+    def __init__(self, method):
+        assert method == "spawn"
+
+    class Process:
+        pid = exitcode = None
+
+        def __init__(self, target, args, daemon):
+            self.start = functools.partial(target, *args)
+
+    class Event:
+        def set(self):
+            pass
+
+        wait = set
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(parallel.torch.multiprocessing, "get_context", AtOnce)
+    monkeypatch.setattr(parallel.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(parallel.torch, "set_num_threads", lambda _: None)
+
+
+def test_one_worker_is_a_training_by_minibatches(at_once):
+    alone = sgd(TRAIN, 3, engine="minibatch", **SETTINGS)
+    factors, _ = hogwild(TRAIN, 3, n_workers=1, **SETTINGS)
+    assert objective(factors, TRAIN, 0.1) == pytest.approx(objective(alone, TRAIN, 0.1), rel=0.01)
+    assert factors.mean == alone.mean == TRAIN.values.mean(dtype=np.float64)
+    assert factors.rms_difference(alone) < 0.1 < 0.3 < factors.rms_difference(begun())
+    for table, seen in rated(TRAIN).items():
+        assert not getattr(factors, table)[~seen].any()
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 7])
+def test_workers_have_a_share_of_the_ratings_each_and_all_together(at_once, n_workers, monkeypatch):
+    shares, work = [], parallel._work
+    monkeypatch.setattr(parallel, "_work", lambda engine, *others: shares.append(engine) or work(engine, *others))
+    hogwild(TRAIN, 3, n_workers=n_workers, **SETTINGS)
+    columns = [torch.cat([share.columns[side] for share in shares]) for side in (0, 1)]
+    assert sorted(zip(*map(torch.Tensor.tolist, columns), strict=True)) == sorted(
+        zip(TRAIN.users.tolist(), TRAIN.items.tolist(), strict=True)
+    )
+    for share in shares:
+        assert abs(share.n_ratings - len(TRAIN) / n_workers) < 1
+        assert 48 < share.n_ratings / share.n_batches < 80  # 64 were asked for
+        assert share.P.data_ptr() == shares[0].P.data_ptr()
+    assert len({share.shuffling.bit_generator.state["state"]["state"] for share in shares}) == n_workers
+
+
+def test_the_seed_reproduces_what_one_worker_does_and_another_differs(at_once):
+    one, again, other = (hogwild(TRAIN, 3, n_workers=1, seed=seed, **SETTINGS)[0] for seed in (1, 1, 2))
+    for table in TABLES:
+        np.testing.assert_array_equal(getattr(one, table), getattr(again, table))
+        assert (getattr(one, table) != getattr(other, table)).any()
+
+
+def test_a_start_keeps_its_mean_and_the_rows_without_a_rating(together):
+    train, settings, factors, _ = together
+    assert factors.mean == 3.25
+    for table, seen in rated(train).items():
+        before, after = getattr(settings["start"], table), getattr(factors, table)
+        np.testing.assert_array_equal(after[~seen], before[~seen])
+        assert (after[seen] != before[seen]).any(axis=-1).all()
+        assert after.dtype == np.float32
+        assert not seen[:2].any()
+
+
+def test_no_process_is_left(together):
+    assert workers() == []
+    assert multiprocessing.active_children() == []
+
+
+# -- workers that fail -----------------------------------------------------------------------------
+
+
+def dies(code, engine, epochs, board, rank, go):
+    """A worker: the last one ends by itself, with an error after an epoch or in peace before the first."""
+    if rank == len(board) - 1:
+        if code:
+            parallel._work(engine, 1, board, rank, go)
+        os._exit(code)
+    parallel._work(engine, epochs, board, rank, go)
+
+
+@pytest.mark.parametrize(("n_workers", "code"), [(2, 3), (1, 0)])
+def test_a_worker_that_dies_is_reported_and_takes_the_others_along(n_workers, code, monkeypatch):
+    monkeypatch.setattr(parallel, "_work", functools.partial(dies, code))
+    with pytest.raises(RuntimeError, match=rf"worker {n_workers - 1} ended with exit code {code}; its own message"):
+        hogwild(TRAIN, 3, n_workers=n_workers, **FOREVER)
+    assert workers() == []
+
+
+def test_divergence_names_the_learning_rate(at_once):
+    with pytest.raises(DivergenceError, match="diverged at learning rate 50: try a tenth of the learning rate"):
+        hogwild(TRAIN, 3, **{**SETTINGS, "lr": 50, "batch_size": 4})
+
+
+# -- interruption ----------------------------------------------------------------------------------
+
+
+def test_an_interruption_before_the_workers_are_there_returns_the_start(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parallel.time, "sleep", interrupted)
+    factors, seconds = hogwild(TRAIN, 3, start=begun(), **FOREVER)
+    assert factors.mean == 3.25
+    for table in TABLES:
+        np.testing.assert_array_equal(getattr(factors, table), getattr(begun(), table))
+    assert seconds == 0
+    assert capsys.readouterr().out == "interrupted after 0 epochs of each worker: the factors so far are kept\n"
+    assert workers() == []
+
+
+class Bar:
+    """A progress bar that tells another process when the training goes on."""
+
+    n = 0
+
+    def update(self, more):
+        self.n += more
+        print("epochs", self.n, flush=True)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to a group of processes")
+def test_ctrl_c_keeps_the_factors_so_far():
+    command = [sys.executable, __file__]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with subprocess.Popen(command, **pipes) as script:
+        try:
+            while (line := script.stdout.readline()) and int(line.split()[1]) < 40:
+                pass
+            os.killpg(script.pid, signal.SIGINT)  # as a terminal does: to the worker too
+            out, errors = script.communicate(timeout=60)
+        finally:
+            script.kill()
+    assert (script.returncode, errors) == (0, "")
+    *_, said, result = out.splitlines()
+    assert said.startswith("interrupted after ")
+    assert int(said.split()[2]) > 0
+    assert float(result.split()[1]) < 0.9 * rmse(begun(), TRAIN)
+    assert result.endswith("processes left: 0")
+
+
+# -- where it is called ----------------------------------------------------------------------------
+
+CALL = """
+import mfhelpers as mf
+ratings, _ = mf.simulate_ratings(60, 80, 1500)
+factors, _ = mf.hogwild(ratings, 3, n_workers=1, epochs=2, progress=False)
+print(factors, "__file__" in globals())
+"""
+
+
+def test_it_works_where_there_is_no_file_as_in_a_notebook():
+    done = subprocess.run([sys.executable, "-c", CALL], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Factors(60 users × 80 items, k = 3")
+    assert done.stdout.endswith("False\n")
+
+
+def test_a_script_without_the_line_that_it_needs_ends_and_names_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(CALL, encoding="utf8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: worker 0 ended with exit code 1; its own message")
+    assert done.stderr.splitlines()[-1].endswith('the call belongs below `if __name__ == "__main__":`')
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(n_workers=0), "n_workers=0: at least 1, and a rating for each"),
+        (dict(n_workers=-1), "n_workers=-1: at least 1"),
+        (dict(n_workers=1414), "n_workers=1414: at least 1, and a rating for each"),
+        (dict(n_workers=2.0), r"n_workers=2\.0: give a whole number"),
+        (dict(epochs=0), "epochs=0: factors from 0, epochs from 1"),
+        (dict(n_factors=-1), "n_factors=-1"),
+        (dict(batch_size=0), "batch_size=0: a step needs at least one rating"),
+        (dict(lr=float("nan")), "lr=nan: the learning rate must be above 0"),
+        (dict(reg=-1), "reg=-1.*: a penalty needs finite numbers from 0"),
+        (dict(seed="1"), "seed='1': give a whole number"),
+        (dict(n_factors=2, start=begun()), "start=.*k = 3.* does not fit .* with n_factors=2"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_a_process_is_started(options, message, monkeypatch):
+    def refused(*_):
+        raise AssertionError("a process")
+
+    monkeypatch.setattr(parallel.torch.multiprocessing, "get_context", refused)
+    with pytest.raises(ValueError, match=message):
+        hogwild(TRAIN, **{"n_factors": 3, "progress": False, **options})
+
+
+if __name__ == "__main__":  # the script that test_ctrl_c_keeps_the_factors_so_far interrupts
+    parallel.display.progress = lambda **options: Bar()
+    interrupted_factors, _ = hogwild(TRAIN, 3, n_workers=1, start=begun(), **FOREVER)
+    print("rmse", rmse(interrupted_factors, TRAIN), "processes left:", len(workers()))
