@@ -185,7 +185,11 @@ def _data_source(notebook) -> str:
 
 
 class _PeakMemory:
-    """Watches the memory of this process's children, so of the kernel and what it starts."""
+    """Watches the memory of this process's children, so of the kernel and what it starts.
+
+    Of several processes the proportional share counts, where the system tells it (Linux): they have
+    the libraries in common, which count as resident in each.
+    """
 
     def __enter__(self) -> _PeakMemory:
         self.peak, self._done = 0, threading.Event()
@@ -198,10 +202,11 @@ class _PeakMemory:
 
         me = psutil.Process()
         while not self._done.wait(0.1):
-            total = 0
-            for child in me.children(recursive=True):
+            total, children = 0, me.children(recursive=True)
+            for child in children:
                 try:
-                    total += child.memory_info().rss
+                    share = getattr(child.memory_full_info(), "pss", 0) if len(children) > 1 else 0
+                    total += share or child.memory_info().rss
                 except psutil.Error:
                     continue
             self.peak = max(self.peak, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import time
 from typing import Any
@@ -128,9 +129,13 @@ def hogwild(
 def _work(engine: Minibatch, epochs: int, board: torch.Tensor, rank: int, go: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
     board[rank] = 0
-    go.wait()
+    while not go.wait(1) and parent.is_alive():
+        pass
     for done in range(epochs):
+        if not parent.is_alive():  # it was killed, and nobody would ever end this process
+            return
         engine.epoch()
         board[rank] = done + 1
 

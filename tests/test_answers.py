@@ -165,3 +165,112 @@ def test_lesson_02_quiet_column(parts):
             optimizer.step()
     assert near(model.predict(train.users, train.items).std(), "0.002", "02_autograd.ipynb")
     assert near(mf.rmse(model, test), "1.122", "02_autograd.ipynb")
+
+
+def offsets(groups, rest, n, damping):
+    return np.bincount(groups, rest, minlength=n) / np.maximum(np.bincount(groups, minlength=n) + damping, 1)
+
+
+def test_lesson_03(parts):
+    known, train, valid, _ = parts
+    lesson, n_users, n_items = "03_biases.ipynb", train.n_users, train.n_items
+    mu = train.values.mean(dtype=np.float64)
+
+    def error(b_u, b_i):
+        return np.sqrt(np.mean((mu + b_u[valid.users] + b_i[valid.items] - valid.values) ** 2))
+
+    b_u = np.zeros(n_users)
+    for _ in range(10):
+        b_i = offsets(train.items, train.values - mu - b_u[train.users], n_items, 5)
+        before, b_u = b_u, offsets(train.users, train.values - mu - b_i[train.items], n_users, 5)
+    assert abs(b_u - before).max() < 0.01
+    assert near(error(b_u, b_i), "0.948", lesson)
+
+    one, other = mf.random_split(train, test=0.5, seed=0)
+    fewer, more = np.sort([one.item_counts, other.item_counts], axis=0)
+    biases = [mf.item_means(half, damping=5).item_biases for half in (one, other)]
+    for films, stated in (((fewer > 0) & (more < 10), "0.39"), (fewer > 50, "0.93")):
+        assert near(np.corrcoef(biases[0][films], biases[1][films])[0, 1], stated, lesson)
+
+    plain = mf.average_biases(train)
+    twice = offsets(train.users, train.values - mu, n_users, 0)
+    assert near(error(twice, plain.item_biases), "0.975", lesson)
+    assert near(error(plain.user_biases, plain.item_biases), "0.956", lesson)
+
+    generous = mf.average_biases(known, damping=5).user_biases
+    for factors, bound in ((mf.sgd(known, 2), 0.08), (mf.sgd(known, 2, biased=False, lr=0.02), None)):
+        links = [abs(np.corrcoef(column, generous)[0, 1]) for column in factors.user_factors.T]
+        assert max(links) < bound if bound else near(max(links), "0.92", lesson)
+
+
+def test_lesson_04_peeking(parts):
+    known, _, _, test = parts
+    lesson = "04_regularization.ipynb"
+    names = {"mf": mf}
+    for cell in nbformat.read(notebooks.folder() / lesson, as_version=4).cells:
+        if cell.source.startswith("def train_one"):
+            exec(cell.source, names)
+    train_one, grid = names["train_one"], names["grid"]
+    scores = [mf.rmse(train_one(known, **setting), test, clip=True) for setting in grid]
+    peeked = grid[int(np.argmin(scores))]
+    assert peeked == {"reg": 1.2, "power": 0.5}
+    assert peeked == mf.choose(known, grid, train_one, n_splits=5).settings
+    assert near(min(scores), "0.910", lesson)
+
+
+def test_lesson_04_penalties(parts):
+    _, train, valid, _ = parts
+    lesson = "04_regularization.ipynb"
+    for biases, stated in ((None, "0.914"), (0.12, "0.915"), (0, "0.915")):
+        penalty = mf.Penalty(1.2, 0.5, biases)
+        fits = [mf.sgd(train, 40, lr=0.02, epochs=60, reg=penalty, seed=seed) for seed in range(3)]
+        assert near(np.mean([mf.rmse(factors, valid) for factors in fits]), stated, lesson)
+
+    def decayed(parameters):
+        return torch.optim.Adam(parameters, lr=0.005, weight_decay=0.001)
+
+    rare, popular = (train.item_counts > 0) & (train.item_counts < 5), train.item_counts > 100
+    for options, stated in (
+        ({"optimizer": decayed}, ("0.00007", "0.0004", "0.970")),
+        ({"lr": 0.005, "reg": 0.1}, ("0.94", "0.83", "0.916")),
+    ):
+        model = mf.BiasedMatrixFactorization(train.n_users, train.n_items, 20)
+        history = mf.fit(model, train, valid, epochs=10, **options)
+        lengths = np.linalg.norm(model.to_factors().item_factors, axis=1)
+        for value, number in zip(
+            (lengths[rare].mean(), lengths[popular].mean(), history.valid_rmse[-1]), stated, strict=True
+        ):
+            assert near(value, number, lesson)
+
+
+def test_lesson_05_unfair_race(parts):
+    _, train, valid, _ = parts
+    for name, stated in (("Adam", "0.926"), ("Adagrad", "1.043"), ("SGD", "1.125")):
+        model = mf.BiasedMatrixFactorization(train.n_users, train.n_items, 10)
+        optimizer = getattr(torch.optim, name)
+        history = mf.fit(model, train, valid, epochs=10, optimizer=optimizer, lr=0.01, reg=0.1, batch_size=4096)
+        assert near(history.valid_rmse[-1], stated, "05_optimizers.ipynb")
+        assert near(history.valid_rmse[0], "1.128", "05_optimizers.ipynb")
+
+
+def test_lesson_05_momentum_on_a_sparse_row():
+    for sparse in (True, False):
+        table = torch.nn.Embedding(3, 2, sparse=sparse)
+        optimizer = torch.optim.SGD(table.parameters(), lr=0.1, momentum=0.9)
+        rows = []
+        for row in [1] + 10 * [2]:
+            optimizer.zero_grad()
+            table(torch.tensor([row])).sum().backward()
+            optimizer.step()
+            rows.append(table.weight[1, 0].item())
+        assert all(after < before for before, after in zip(rows[:-1], rows[1:], strict=True))
+
+
+def test_lesson_06_a_batch_that_is_too_large(parts):
+    known, _, _, _ = parts
+    options = {"engine": "minibatch", "batch_size": len(known), "lr": 0.05, "epochs": 20, "reg": 0.0}
+    assert mf.rmse(mf.sgd(known, 20, **options), known) < 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mfhelpers.descent.MOST_OF_THE_WAY", 1e9)
+        with pytest.raises(mf.DivergenceError):
+            mf.sgd(known, 20, **options)
