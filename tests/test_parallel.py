@@ -46,9 +46,9 @@ def rated(train) -> dict[str, np.ndarray]:
     return {table: (train.user_counts if table.startswith("user") else train.item_counts) > 0 for table in TABLES}
 
 
-def workers() -> list[psutil.Process]:
-    """The processes below this one, but for Python's own that tidies up shared memory."""
-    children = psutil.Process().children(recursive=True)
+def workers(of: int | None = None) -> list[psutil.Process]:
+    """The processes below this or another one, but for Python's own that tidies up shared memory."""
+    children = psutil.Process(of).children(recursive=True)
     return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
 
 
@@ -90,12 +90,15 @@ class AtOnce:
         def set(self):
             pass
 
-        wait = set
+        def wait(self, seconds):
+            return True
 
 
 @pytest.fixture
 def at_once(monkeypatch):
     monkeypatch.setattr(parallel.torch.multiprocessing, "get_context", AtOnce)
+    parent = types.SimpleNamespace(is_alive=lambda: True)
+    monkeypatch.setattr(parallel.multiprocessing, "parent_process", lambda: parent)
     monkeypatch.setattr(parallel.signal, "signal", lambda *_: None)
     monkeypatch.setattr(parallel.torch, "set_num_threads", lambda _: None)
 
@@ -211,25 +214,42 @@ class Bar:
         pass
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to a group of processes")
-def test_ctrl_c_keeps_the_factors_so_far():
-    command = [sys.executable, __file__]
+@pytest.fixture
+def script():
+    """This file as a script, of which the workers are at work; its process group ends with the test."""
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    with subprocess.Popen(command, **pipes) as script:
+    with subprocess.Popen([sys.executable, __file__], **pipes) as started:
         try:
-            while (line := script.stdout.readline()) and int(line.split()[1]) < 40:
+            while (line := started.stdout.readline()) and int(line.split()[1]) < 40:
                 pass
-            os.killpg(script.pid, signal.SIGINT)  # as a terminal does: to the worker too
-            out, errors = script.communicate(timeout=120)
+            yield started
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(script.pid, signal.SIGKILL)
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+UNIX = pytest.mark.skipif(sys.platform == "win32", reason="there are no signals for groups of processes")
+
+
+@UNIX
+def test_ctrl_c_keeps_the_factors_so_far(script):
+    os.killpg(script.pid, signal.SIGINT)  # as a terminal does: to the worker too
+    out, errors = script.communicate(timeout=120)
     assert (script.returncode, errors) == (0, "")
     *_, said, result = out.splitlines()
     assert said.startswith("interrupted after ")
     assert int(said.split()[2]) > 0
     assert float(result.split()[1]) < 0.9 * rmse(begun(), TRAIN)
     assert result.endswith("processes left: 0")
+
+
+@UNIX
+def test_workers_end_when_their_parent_is_killed(script):
+    orphans = workers(script.pid)
+    script.kill()
+    assert len(orphans) == 1
+    _, alive = psutil.wait_procs(orphans, timeout=120)
+    assert alive == []
 
 
 # -- where it is called ----------------------------------------------------------------------------
@@ -286,7 +306,7 @@ def test_settings_that_do_not_fit_are_refused_before_a_process_is_started(option
         hogwild(TRAIN, **{"n_factors": 3, "progress": False, **options})
 
 
-if __name__ == "__main__":  # the script that test_ctrl_c_keeps_the_factors_so_far interrupts
+if __name__ == "__main__":  # the script that tests above interrupt and kill
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
     parallel.display.progress = lambda **options: Bar()
     interrupted_factors, _ = hogwild(TRAIN, 3, n_workers=1, start=begun(), **LONG)
