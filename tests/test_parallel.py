@@ -217,14 +217,18 @@ class Bar:
         pass
 
 
+def until(script, epochs):
+    while (line := script.stdout.readline()) and int(line.split()[1]) < epochs:
+        pass
+
+
 @pytest.fixture
 def script():
     """This file as a script, of which the workers are at work; its process group ends with the test."""
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     with subprocess.Popen([sys.executable, __file__], **pipes) as started:
         try:
-            while (line := started.stdout.readline()) and int(line.split()[1]) < 40:
-                pass
+            until(started, 40)
             yield started
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -236,7 +240,10 @@ UNIX = pytest.mark.skipif(sys.platform == "win32", reason="there are no signals 
 
 @UNIX
 def test_ctrl_c_keeps_the_factors_so_far(script):
-    os.killpg(script.pid, signal.SIGINT)  # as a terminal does: to the worker too
+    for worker in workers(script.pid):  # a terminal interrupts all; workers leave it to the first process
+        worker.send_signal(signal.SIGINT)
+    until(script, 80)
+    script.send_signal(signal.SIGINT)
     out, errors = script.communicate(timeout=120)
     assert (script.returncode, errors) == (0, "")
     *_, said, result = out.splitlines()
