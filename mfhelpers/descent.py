@@ -108,8 +108,8 @@ def sgd(
 
     A batch in which a row has n ratings sums n steps computed from the same old values. Were lr · n
     above 2, its bias would overshoot the mean of its errors further each time. So a row's step is at
-    most 0.5 / n, with n the ratings that the row has in a batch on average. It needs this only in
-    batches of hundreds of thousands.
+    most 0.5 / n, with n the ratings that the row has in a batch on average. On small
+    data with a large rate that begins at batches of some thousands.
 
     The update is that of Funk (2006) and of Koren, Bell, Volinsky, Matrix Factorization Techniques for
     Recommender Systems (IEEE Computer 42, 2009).
@@ -128,19 +128,20 @@ def sgd(
         steps = kind(train, start, lr, penalty, biased, batch_size, shuffling, device)
 
     limit = HOPELESS * (train.scale.high - train.scale.low or 1)
-    bar = display.progress(range(epochs), show=progress, unit="epoch")
+    epoch, rmse = 1, 0.0
+    bar = display.progress(range(1, epochs + 1), show=progress, unit="epoch")
     try:
-        for done in bar:
+        for epoch in bar:
             rmse = steps.epoch()
-            if not rmse <= limit:
+            if not rmse <= limit or not steps.finite():  # its last step may have blown up unseen
                 raise DivergenceError(
-                    f"diverged in epoch {done + 1} at learning rate {lr:g}: errors of {rmse:.3g} stars. "
+                    f"diverged in epoch {epoch} at learning rate {lr:g}: errors of {rmse:.3g} stars. "
                     "Try a tenth of the learning rate."
                 )
             if watch is not None:
                 watch(steps.factors())
     except KeyboardInterrupt:
-        print(f"interrupted in epoch {done + 1}: the factors so far are kept")
+        print(f"interrupted in epoch {epoch}: the factors so far are kept")
     finally:
         bar.close()
     return steps.factors()
@@ -175,6 +176,8 @@ def checked(train, n_factors, epochs, lr, engine, batch_size, order, start) -> i
 
 
 def drawn(train: Ratings, k: int, init_std: float, seed: int) -> Factors:
+    if not 0 <= init_std < float("inf"):
+        raise ValueError(f"init_std={init_std}: a standard deviation is finite and not negative; 0.1 is usual")
     rng = np.random.default_rng([seed, 0])
     # zero for whoever has no rating: a random start would be added to every prediction of them
     users = rng.normal(0, init_std, (train.n_users, k)) * (train.user_counts > 0)[:, None]
@@ -216,6 +219,9 @@ class _Loop:
                 b_i[i] += lr * (e - reg_i[i] * b_i[i])
             P[u], Q[i] = p + lr * (e * q - reg_p[u] * p), q + lr * (e * p - reg_q[i] * q)
         return (total / len(self.columns[0])) ** 0.5
+
+    def finite(self) -> bool:
+        return all(np.isfinite(array).all() for array in (self.P, self.Q, self.b_u, self.b_i))
 
     def factors(self) -> Factors:
         return Factors(self.mean, np.array(self.b_u), np.array(self.b_i), self.P, self.Q)
@@ -266,6 +272,9 @@ class _Batched:
         columns = np.full(self.P.shape[1], penalty.reg)
         columns[bias] = penalty.biases
         return self._tensor(share * columns)
+
+    def finite(self) -> bool:
+        return bool(self.P.isfinite().all() and self.Q.isfinite().all())
 
     def factors(self) -> Factors:
         P, Q, k = self.P.cpu().numpy(), self.Q.cpu().numpy(), self.k

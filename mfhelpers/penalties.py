@@ -59,8 +59,11 @@ class Penalty:
         """The penalty that ``torch.optim.SGD(weight_decay=…)`` adds to a *mean* squared error.
 
         The decay adds wd · p to the gradient of a mean over N ratings; times N that is the gradient of
-        a sum of squares with λ = N · wd / 2, α = 0. Exact for full batches.
+        a sum of squares with λ = N · wd / 2, α = 0. Exact for full batches and for rows with ratings; the
+        decay shrinks rows without any, too.
         """
+        if not 0 <= weight_decay < float("inf"):
+            raise ValueError(f"weight_decay={weight_decay}: a decay is finite and not negative")
         return cls(n_ratings * weight_decay / 2, power=0.0)
 
     def per_rating(self, counts: np.ndarray) -> np.ndarray:

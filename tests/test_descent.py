@@ -606,3 +606,9 @@ def test_a_gpu_gives_what_the_processor_gives(engine, biased):
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="device='cuda' is not available here"):
         sgd(TRAIN, 3, device="cuda", progress=False)
+
+
+@pytest.mark.parametrize("init_std", [-0.1, float("nan"), float("inf")])
+def test_a_start_needs_a_finite_spread(init_std):
+    with pytest.raises(ValueError, match="init_std="):
+        sgd(TRAIN, 2, epochs=1, init_std=init_std)
