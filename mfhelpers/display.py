@@ -75,6 +75,7 @@ class LiveTable:
 
 
 def _written(value: Any) -> str:
+    value = value.item() if hasattr(value, "item") else value  # NumPy's numbers as Python's
     if isinstance(value, float):
         return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

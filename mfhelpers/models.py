@@ -201,6 +201,8 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 def whole_number(name: str, value: Any) -> int:
     """`value` as an int of Python; a ValueError for anything that is none."""
     try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError("a truth value is no count")
         return operator.index(value)
     except TypeError as error:
         raise ValueError(f"{name}={value!r}: give a whole number, such as 20") from error

@@ -136,10 +136,16 @@ def normalise(notebook) -> None:
 def _keep_changing_outputs(before, after) -> None:
     """Put back the stored timings and the like where only digits have changed.
 
-    Without this, every run would change every notebook, and a change that matters would drown.
+    Without this, every run would change every notebook, and a change that matters would drown. A
+    picture counts as digits: to renew one whose cell is the same, clear its output first.
     """
     for old, new in zip(before.cells, after.cells, strict=True):
-        if CHANGES in new.metadata.get("tags", []) and _without_digits(old.outputs) == _without_digits(new.outputs):
+        same_code = old.source == new.source
+        if (
+            same_code
+            and CHANGES in new.metadata.get("tags", [])
+            and _without_digits(old.outputs) == _without_digits(new.outputs)
+        ):
             new.outputs = old.outputs
             for output in new.outputs:
                 if output.output_type == "execute_result":
@@ -205,7 +211,7 @@ class _PeakMemory:
             total, children = 0, me.children(recursive=True)
             for child in children:
                 try:
-                    share = getattr(child.memory_full_info(), "pss", 0) if len(children) > 1 else 0
+                    share = child.memory_full_info().pss if psutil.LINUX and len(children) > 1 else 0
                     total += share or child.memory_info().rss
                 except psutil.Error:
                     continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from typing import Any
@@ -12,12 +13,11 @@ import torch
 import torch.multiprocessing
 
 from . import display
-from .descent import Minibatch, checked, drawn
+from .descent import Minibatch, checked, drawn, sound
 from .factors import Factors
 from .models import whole_number
 from .penalties import Penalty
 from .ratings import Ratings
-from .training import DivergenceError
 
 POLL = 0.01  # seconds between two looks at the workers
 
@@ -30,6 +30,7 @@ def hogwild(
     epochs: int = 20,
     lr: float = 0.005,
     reg: float | Penalty = 0.02,
+    biased: bool = True,
     batch_size: int = 1024,
     start: Factors | None = None,
     init_std: float = 0.1,
@@ -45,10 +46,11 @@ def hogwild(
 
     Parameters
     ----------
-    train, n_factors, epochs, lr, reg, start, init_std, seed, progress
+    train, n_factors, epochs, lr, reg, biased, start, init_std, seed, progress
         As in `sgd`.
     n_workers : int
-        Processes, each with one thread. More than there are processors only slow each other down.
+        Processes, each with one thread, at most four a processor. More than there are processors only
+        slow each other down.
     batch_size : int
         Ratings in a step of a worker.
 
@@ -64,7 +66,7 @@ def hogwild(
     ValueError
         For settings that do not fit together, before any process is started.
     DivergenceError
-        When a number is no longer finite.
+        When errors stop being numbers or exceed 100 times the rating scale; seen at the end only.
     RuntimeError
         When a worker ended by itself; the message has its exit code.
 
@@ -83,11 +85,12 @@ def hogwild(
         whole_number, ("n_factors", "epochs", "n_workers"), (n_factors, epochs, n_workers)
     )
     seed, penalty, lr = whole_number("seed", seed), Penalty.of(reg), float(lr)
-    batch_size = checked(train, n_factors, epochs, lr, "minibatch", batch_size, "shuffled", start)
-    if not 1 <= n_workers <= len(train):
-        raise ValueError(f"n_workers={n_workers}: at least 1, and a rating for each")
-    start = drawn(train, n_factors, init_std, seed) if start is None else start
-    shared = Minibatch(train, start, lr, penalty, True, batch_size, None, torch.device("cpu"))
+    batch_size = checked(train, n_factors, epochs, lr, "minibatch", batch_size, "shuffled", start, seed)
+    most = min(len(train), 4 * (os.cpu_count() or 1))
+    if not 1 <= n_workers <= most:
+        raise ValueError(f"n_workers={n_workers}: from 1 to {most} here, four a processor and a rating for each")
+    start = drawn(train, n_factors, float(init_std), seed) if start is None else start
+    shared = Minibatch(train, start, lr, penalty, biased, batch_size, None, torch.device("cpu"))
     shares = np.array_split(np.random.default_rng([seed, 1]).permutation(len(train)), n_workers)
     for table in (shared.P, shared.Q):
         table.share_memory_()
@@ -123,9 +126,7 @@ def hogwild(
                 worker.terminate()  # they hold no lock and no file; P and Q are ours
                 worker.join()
         bar.close()
-    if not shared.finite():
-        raise DivergenceError(f"diverged at learning rate {lr:g}: try a tenth of the learning rate")
-    return shared.factors(), seconds
+    return sound(shared, train, lr), seconds
 
 
 def _work(engine: Minibatch, epochs: int, board: torch.Tensor, rank: int, go: Any) -> None:

@@ -42,17 +42,19 @@ class Penalty:
     biases: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("reg", "power", "biases"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"{name}={value}: a penalty needs finite numbers from 0")
         if self.biases is None:
             object.__setattr__(self, "biases", self.reg)
+        for name in ("reg", "power", "biases"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not 0 <= value < float("inf"):
+                raise ValueError(f"{name}={value!r}: a penalty needs finite numbers from 0")
+            object.__setattr__(self, name, float(value))
 
     @classmethod
     def of(cls, reg: float | Penalty) -> Penalty:
         """A number as λ with α = 1; a penalty as it is."""
-        return reg if isinstance(reg, Penalty) else cls(float(reg))
+        return reg if isinstance(reg, Penalty) else cls(reg)
 
     @classmethod
     def from_weight_decay(cls, weight_decay: float, n_ratings: int) -> Penalty:

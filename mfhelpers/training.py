@@ -199,7 +199,7 @@ def fit(
     model.to(target)
     optimizer = _ready_optimizer(model, optimizer, lr, moved)
     # after the optimiser: its first rate is what the scheduler starts from
-    scheduler = None if schedule is None else schedule(optimizer)
+    scheduler = _made(schedule, optimizer)
     if schedule_every == "batch" and isinstance(scheduler, ReduceLROnPlateau):
         raise ValueError("schedule_every='batch': ReduceLROnPlateau steps by the RMSE of an epoch; choose 'epoch'")
     by_batch = scheduler if schedule_every == "batch" else None
@@ -220,6 +220,7 @@ def fit(
             history, best = _restore(path, identity, model, optimizer, scheduler, shuffling)
             history.device, history.device_reason, history.stopped = str(target), reason, "finished"
         else:
+            _require_charged(model, shares, data)
             if getattr(model, "mean_from_train", False):
                 model.mean.fill_(float(train.values.mean(dtype="float64")))
                 model.mean_from_train = torch.zeros_like(model.mean, dtype=torch.bool)
@@ -348,8 +349,6 @@ def _epoch(
             loss = (model(user, item) - value).square().mean()
             for table, ids, looked_up in rows:
                 loss = loss + (shares[table][ids] * looked_up.square().sum(-1)).sum() / len(value)
-            if shares and not rows:
-                raise ValueError(f"the penalty charges for nothing: forward calls none of {', '.join(CHARGED)}")
             rows.clear()
             loss.backward()
             optimizer.step()
@@ -373,6 +372,21 @@ def _shares(penalty: Penalty, train: Ratings, device: torch.device) -> dict[str,
 
 def _charged_tables(model: nn.Module) -> dict[str, nn.Module]:
     return {name: table for name, table in model.named_children() if name in CHARGED}
+
+
+@torch.no_grad()
+def _require_charged(model: nn.Module, shares: dict[str, torch.Tensor], data: tuple[torch.Tensor, ...]) -> None:
+    """Raise ValueError if `forward` takes rows of a table past the table, where nothing can be charged."""
+    if not shares:
+        return
+    with modes_kept(model), _looked_up(model, shares) as rows:
+        model.eval()
+        model(data[0][:1], data[1][:1])
+    missed = sorted(set(_charged_tables(model)) - {name for name, *_ in rows})
+    if missed:
+        raise ValueError(
+            f"the penalty cannot charge for {', '.join(missed)}: forward does not call it, as in self.{missed[0]}(user)"
+        )
 
 
 @contextmanager
@@ -477,6 +491,18 @@ def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None, moved: 
             lr = 0.005
         optimizer = optimizer(model.parameters(), **({} if lr is None else {"lr": lr}))
     return optimizer
+
+
+def _made(schedule: Any, optimizer: Optimizer) -> Any:
+    if schedule is None:
+        return None
+    if not callable(schedule):
+        kind = type(schedule).__name__
+        raise ValueError(f"schedule={kind}: give a function, schedule=lambda optimizer: {kind}(optimizer, …)")
+    scheduler = schedule(optimizer)
+    if not hasattr(scheduler, "step"):
+        raise ValueError(f"schedule returned {scheduler!r}, which is no scheduler: does it return one?")
+    return scheduler
 
 
 def _rates(optimizer: Optimizer) -> str:

@@ -15,12 +15,13 @@ import pandas as pd
 
 from . import display
 from .metrics import rmse
+from .models import whole_number
 from .ratings import Ratings
 from .splits import kfold
 from .training import DivergenceError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """What `choose` found.
 
@@ -90,17 +91,21 @@ def choose(
         single = [name for name, values in settings.items() if isinstance(values, str) or not np.iterable(values)]
         if single:
             raise ValueError(f"{single[0]}={settings[single[0]]!r}: give a list of values to try")
-        settings = settings or {"nothing": []}  # the product of no lists would be one empty setting
-        settings = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
+        # the product of no lists would be one empty setting
+        combinations = itertools.product(*settings.values()) if settings else []
+        settings = [dict(zip(settings, values, strict=True)) for values in combinations]
     settings = [dict(setting) for setting in settings]
     if not settings:
         raise ValueError("there is no setting to try: give a dict of lists, or a list of dicts")
     taken = {"rmse", "sd", "seconds"} & {name for setting in settings for name in setting}
     if taken:
         raise ValueError(f"a setting called {min(taken)!r} would be overwritten in the log: give it another name")
-    if n_folds is not None and not 1 <= n_folds <= n_splits:
+    n_splits = whole_number("n_splits", n_splits)
+    folds = kfold(train, n_splits, seed)  # refuses a wrong n_splits
+    n_folds = n_splits if n_folds is None else whole_number("n_folds", n_folds)
+    if not 1 <= n_folds <= n_splits:
         raise ValueError(f"n_folds={n_folds}: of n_splits={n_splits} inner folds hold out 1 … {n_splits}")
-    folds = list(itertools.islice(kfold(train, n_splits, seed), n_folds))
+    folds = list(itertools.islice(folds, n_folds))
     tried = []
     bar = display.progress(total=len(settings) * len(folds), show=progress, unit="fit")
     try:
@@ -110,6 +115,11 @@ def choose(
                 try:
                     with _interruptions() as noticed:
                         fitted = fit_one(part, **setting)
+                    if not hasattr(fitted, "predict"):
+                        raise ValueError(
+                            f"fit_one returned {type(fitted).__name__}: return the model or the Factors, "
+                            "or anything else with predict(users, items)"
+                        )
                     if noticed:  # and `fit` or `sgd` returned what they had
                         raise KeyboardInterrupt
                     errors.append(rmse(fitted, held_out, clip))

@@ -612,3 +612,41 @@ def test_a_gpu_that_is_not_there_is_refused():
 def test_a_start_needs_a_finite_spread(init_std):
     with pytest.raises(ValueError, match="init_std="):
         sgd(TRAIN, 2, epochs=1, init_std=init_std)
+
+
+@pytest.mark.parametrize("options", [{"reg": 1e4}, {"init_std": 4, "lr": 0.1}, {"reg": 1e30}])
+@pytest.mark.parametrize("engine", ["minibatch", "frozen"])
+def test_what_blows_up_in_the_last_steps_is_no_result(engine, options):
+    """The error of an epoch is measured before its steps, so it still looks sound."""
+    settings = {"engine": engine, "epochs": 1, "batch_size": 50} | options
+    try:
+        factors = sgd(TRAIN, 8, **settings)
+    except DivergenceError:
+        return
+    assert np.abs(factors.predict(TRAIN.users, TRAIN.items) - TRAIN.values).mean() < 400
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed=-1"),
+        ({"start": object()}, "start=object"),
+        ({"n_factors": True}, "n_factors=True"),
+        ({"engine": "loop", "device": "meta"}, "meta"),
+        ({"device": "nonsense"}, "nonsense"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        sgd(TRAIN, **{"n_factors": 2, "epochs": 1} | options)
+
+
+@pytest.mark.parametrize("engine", ["loop", "minibatch", "frozen"])
+def test_auto_is_a_device_for_every_engine(engine):
+    assert sgd(TRAIN, 2, epochs=1, engine=engine, device="auto").n_factors == 2
+
+
+def test_frozen_batches_that_would_fill_the_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("mfhelpers.descent.MOST_KEPT", 1000)
+    with pytest.raises(ValueError, match=r"batch_size=1: each of .* frozen batches keeps"):
+        sgd(TRAIN, 2, epochs=1, batch_size=1)

@@ -5,6 +5,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from mfhelpers import display, progress
@@ -127,3 +128,9 @@ def test_a_row_of_another_length_is_refused(shell):
     shell(None)
     with pytest.raises(ValueError, match="3 values for the 2 columns how, speed"):
         display.LiveTable("how", "speed").add(1, 2, 3)
+
+
+def test_numbers_of_numpy_look_like_any_other(shell, capsys):
+    shell(None)
+    display.LiveTable("n", "error").add(np.int64(12345), np.float32(0.5))
+    assert capsys.readouterr().out.split() == ["12,345", "0.500"]

@@ -183,7 +183,7 @@ def test_a_worker_that_dies_is_reported_and_takes_the_others_along(n_workers, co
 
 
 def test_divergence_names_the_learning_rate(at_once):
-    with pytest.raises(DivergenceError, match="diverged at learning rate 50: try a tenth of the learning rate"):
+    with pytest.raises(DivergenceError, match="diverged at learning rate 50: errors of"):
         hogwild(TRAIN, 3, **{**SETTINGS, "lr": 50, "batch_size": 4})
 
 
@@ -294,9 +294,9 @@ def test_a_script_without_the_line_that_it_needs_ends_and_names_it(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(n_workers=0), "n_workers=0: at least 1, and a rating for each"),
-        (dict(n_workers=-1), "n_workers=-1: at least 1"),
-        (dict(n_workers=1414), "n_workers=1414: at least 1, and a rating for each"),
+        (dict(n_workers=0), "n_workers=0: from 1 to"),
+        (dict(n_workers=-1), "n_workers=-1: from 1 to"),
+        (dict(n_workers=1414), "n_workers=1414: from 1 to"),
         (dict(n_workers=2.0), r"n_workers=2\.0: give a whole number"),
         (dict(epochs=0), "epochs=0: factors from 0, epochs from 1"),
         (dict(n_factors=-1), "n_factors=-1"),

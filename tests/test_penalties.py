@@ -171,3 +171,12 @@ def test_a_penalty_stays_what_it_is():
     assert Penalty.of(penalty) is penalty
     assert penalty.biases == 0  # 0 is a number, not a missing one
     assert Penalty.of(2) == Penalty(2.0)
+
+
+@pytest.mark.parametrize("value", [None, True, "0.1", np.array([0.1])])
+def test_what_is_no_number_is_no_penalty(value):
+    with pytest.raises(ValueError, match="a penalty needs finite numbers"):
+        Penalty(value)
+    if value is not None:
+        with pytest.raises(ValueError, match="a penalty needs finite numbers"):
+            Penalty(0.1, biases=value)

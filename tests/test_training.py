@@ -1343,7 +1343,7 @@ def test_a_penalty_that_forward_gives_nothing_to_charge_for_is_refused():
             return self.user_biases.weight[user, 0] + self.item_biases.weight[item, 0]
 
     model = Past(TRAIN.n_users, TRAIN.n_items, 2)
-    with pytest.raises(ValueError, match="charges for nothing"):
+    with pytest.raises(ValueError, match="cannot charge for item_biases, item_factors, user_biases, user_factors"):
         fit(model, TRAIN, reg=0.1, epochs=1)
 
 
@@ -1351,7 +1351,8 @@ def test_a_table_looked_up_by_keyword_and_several_times_a_rating_is_charged_for_
     class Pairs(BiasedMatrixFactorization):
         def forward(self, user, item):
             rows = self.user_factors(input=user[:, None].expand(-1, 3))
-            return self.mean + 0 * rows.sum((1, 2)) + 0 * item
+            others = self.item_factors(item).sum(1) + self.user_biases(user)[:, 0] + self.item_biases(item)[:, 0]
+            return self.mean + 0 * rows.sum((1, 2)) + 0 * others
 
     model = Pairs(TRAIN.n_users, TRAIN.n_items, 2, mean=0.0)
     before = model.user_factors.weight.detach().clone()
@@ -1359,3 +1360,27 @@ def test_a_table_looked_up_by_keyword_and_several_times_a_rating_is_charged_for_
     counts = torch.tensor(TRAIN.user_counts)[:, None]
     expected = before * (1 - 0.1 * 2 * 0.5 * 3 * counts / len(TRAIN))
     assert torch.allclose(model.user_factors.weight.detach()[counts[:, 0] > 0], expected[counts[:, 0] > 0], atol=1e-6)
+
+
+def test_a_refused_penalty_leaves_model_and_disk_as_they_were(tmp_path):
+    class Half(BiasedMatrixFactorization):
+        def forward(self, user, item):
+            return self.mean + self.user_biases(user)[:, 0] + 0.0 * item
+
+    model = Half(TRAIN.n_users, TRAIN.n_items, 2)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="cannot charge for item_biases"):
+        fit(model, TRAIN, reg=0.1, epochs=1, checkpoint=tmp_path / "file")
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("schedule", [lambda optimizer: None, StepLR(torch.optim.SGD([torch.zeros(1)]), 1)])
+def test_a_schedule_that_makes_no_scheduler_is_refused(schedule):
+    with pytest.raises(ValueError, match="schedule"):
+        fit(MatrixFactorization(TRAIN.n_users, TRAIN.n_items, 2), TRAIN, schedule=schedule, epochs=1)
+
+
+def test_a_truth_value_is_no_number_of_epochs():
+    with pytest.raises(ValueError, match="epochs=True"):
+        fit(MatrixFactorization(TRAIN.n_users, TRAIN.n_items, 2), TRAIN, epochs=True)

@@ -333,3 +333,22 @@ def test_an_interruption_that_a_training_keeps_to_itself_ends_the_search_too(cap
 def test_settings_that_cannot_be_meant_are_refused(settings):
     with pytest.raises(ValueError, match=r"no setting|a list of values|would be overwritten"):
         choose(TRAIN, settings, constant)
+
+
+@pytest.mark.parametrize("result", [None, (1, 2)])
+def test_a_training_that_returns_no_predictor_is_told_so(result):
+    with pytest.raises(ValueError, match=r"fit_one returned (NoneType|tuple)"):
+        choose(TRAIN, {"value": [1]}, lambda part, value: result, **QUIET)
+
+
+def test_the_number_of_folds_is_a_whole_one():
+    with pytest.raises(ValueError, match=r"n_splits=2\.5"):
+        choose(TRAIN, {"value": [1]}, constant, n_splits=2.5)
+    with pytest.raises(ValueError, match=r"n_folds=1\.5"):
+        choose(TRAIN, {"value": [1]}, constant, n_folds=1.5)
+
+
+def test_choices_can_be_compared_and_are_the_same_only_if_they_are_one():
+    one, other = (choose(TRAIN, {"value": [1]}, constant, **QUIET) for _ in range(2))
+    assert one == one
+    assert one != other
