@@ -20,7 +20,7 @@ from .factors import CHUNK, Factors
 from .models import whole_number
 from .penalties import Penalty
 from .ratings import Ratings
-from .training import HOPELESS, DivergenceError, choose_device
+from .training import DivergenceError, choose_device, hopeless
 
 ENGINES = ("frozen", "minibatch", "loop")
 MOST_OF_THE_WAY = 0.5  # what one step may take of the way to the mean of a row's errors
@@ -78,8 +78,8 @@ def sgd(
         "surprise", for "loop": users in the order in which they first occur, the ratings of each in
         theirs, the same in every epoch. With the same start this gives scikit-surprise's factors.
     start : Factors, optional
-        Where to begin, with `n_factors` of its own; its mean is kept. Default: factors drawn from N(0, init_std²), biases of zero
-        and the mean of `train`. A `start` keeps the rows of users and items without ratings; drawn
+        Where to begin, with k = `n_factors`; its mean is kept. Default: factors drawn from N(0, init_std²),
+        biases of zero and the mean of `train`. A `start` keeps the rows of users and items without ratings; drawn
         ones are set to zero.
     init_std : float
     seed : int
@@ -123,16 +123,14 @@ def sgd(
     if start is None:
         start = drawn(train, n_factors, float(init_std), seed)
     shuffling = np.random.default_rng([seed, 1])  # not the numbers that drew the factors
-    if device != "cpu":
-        device = _device(device, engine, min(batch_size, len(train)), start)
+    device = _device(device, engine, min(batch_size, len(train)), start)
     if engine == "loop":
         steps = _Loop(train, start, lr, penalty, biased, order, shuffling)
     else:
         kind = Minibatch if engine == "minibatch" else _Frozen
-        steps = kind(train, start, lr, penalty, biased, batch_size, shuffling, torch.device(device))
+        steps = kind(train, start, lr, penalty, biased, batch_size, shuffling, device)
 
-    limit = HOPELESS * (train.scale.high - train.scale.low or 1)
-    epoch = 1
+    limit, epoch = hopeless(train), 1
     bar = display.progress(range(1, epochs + 1), show=progress, unit="epoch")
     try:
         for epoch in bar:
@@ -160,7 +158,7 @@ def sound(steps: Any, train: Ratings, lr: float) -> Factors:
         error = np.abs(errors).mean(dtype=np.float64)
     except ValueError:  # Factors refuses what is not finite
         error = np.nan
-    if not error <= HOPELESS * (train.scale.high - train.scale.low or 1):
+    if not error <= hopeless(train):
         raise DivergenceError(
             f"diverged at learning rate {lr:g}: errors of {error:.3g} stars. Try a tenth of it, or a smaller penalty."
         )
@@ -436,7 +434,7 @@ class _Frozen(_Batched):
             # e = r - p·q where there is a rating, then Σ e q for each user and Σ e p for each item
             E = torch.sparse.sampled_addmm(batch.ratings, P, Q.T, alpha=-1)
             errors = E.values()
-            # not csr_tensor: a filter of warnings in each step costs a tenth of it
+            # not csr_tensor: a filter of warnings in each step cost 7 % of it
             turned = errors.index_select(0, batch.order)
             Et = torch.sparse_csr_tensor(
                 batch.starts, batch.users, turned, size=(len(Q), len(P)), check_invariants=False

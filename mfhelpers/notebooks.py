@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -103,13 +104,16 @@ def run(source: Path, target: Path, cell_seconds: int = CELL_SECONDS) -> Run:
     )  # fmt: skip
     os.environ.setdefault("MFHELPERS_PROGRESS", "0")  # a bar at 41 % is no part of a page
     started, problem = time.perf_counter(), ""
-    with _PeakMemory() as memory:
+    # a kernel's own stderr, not its cells': libzmq may abort there, without harm, while it is shut down
+    with _PeakMemory() as memory, tempfile.TemporaryFile() as said:
         try:
-            client.execute()
+            client.execute(stderr=said)
         except CellExecutionError as error:
             problem = f"{error.ename}: {error.evalue}"
         except (CellTimeoutError, DeadKernelError) as error:
-            problem = f"{type(error).__name__}: {error}"
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip().splitlines()[-1:]
+            problem = ": ".join([type(error).__name__, str(error), *last])
     if problem:
         problem = f"cell {begun[-1]}: " + problem.splitlines()[0].rstrip(": ")
     in_place = target.exists() and target.samefile(source)

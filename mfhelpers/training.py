@@ -41,6 +41,11 @@ class DivergenceError(ArithmeticError):
     """The training error grew beyond all bounds, or is no longer a number."""
 
 
+def hopeless(train: Ratings) -> float:
+    """The error in stars beyond which a training has diverged."""
+    return HOPELESS * (train.scale.high - train.scale.low or 1)
+
+
 @dataclass
 class History:
     """How a training went; element 0 of each list is the state before the first epoch.
@@ -233,7 +238,7 @@ def fit(
             # the start may remain the best
             best = copy.deepcopy(model.state_dict()) if patience is not None else None
 
-        limit = HOPELESS * (train.scale.high - train.scale.low or 1)
+        limit = hopeless(train)
         bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
         try:
             if path is not None:  # before the first epoch too: a path that cannot be written shows now

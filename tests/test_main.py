@@ -101,9 +101,7 @@ def test_start_prints_on_a_console_with_few_characters(command):
 def test_run_writes_to_another_folder_and_touches_no_lesson(command, course):
     before = contents(course)
     done = command("run", "00_movielens", "--to", "results", PYTHONIOENCODING="ascii")
-    # libzmq may speak when a kernel is shut down, in a line of its own and without harm
-    spoken = [line for line in done.stderr.splitlines() if "signaler.cpp" not in line]
-    assert (done.returncode, spoken) == (0, [])
+    assert (done.returncode, done.stderr) == (0, "")
     assert "SIMULATED" in done.stdout  # said once, before the first lesson
     assert done.stdout.splitlines()[-1].split()[::4] == [NAMES[0], "ok"]
     [result] = (command.folder / "results").iterdir()
