@@ -138,18 +138,19 @@ def normalise(notebook) -> None:
 
 
 def _keep_changing_outputs(before, after) -> None:
-    """Put back the stored timings and the like where only digits have changed.
+    """Put back the stored timings and the like, if nothing but digits has changed in any of them.
 
-    Without this, every run would change every notebook, and a change that matters would drown. A
-    picture counts as digits: to renew one whose cell is the same, clear its output first.
+    Without this, every run would change every notebook, and a change that matters would drown. All
+    or none: a page shows the times of one run. A picture counts as digits: whoever edits its code
+    without running it clears an output, and so renews them all.
     """
-    for old, new in zip(before.cells, after.cells, strict=True):
-        same_code = old.source == new.source
-        if (
-            same_code
-            and CHANGES in new.metadata.get("tags", [])
-            and _without_digits(old.outputs) == _without_digits(new.outputs)
-        ):
+    pairs = [
+        (old, new)
+        for old, new in zip(before.cells, after.cells, strict=True)
+        if CHANGES in new.metadata.get("tags", [])
+    ]
+    if all(_without_digits(old.outputs) == _without_digits(new.outputs) for old, new in pairs):
+        for old, new in pairs:
             new.outputs = old.outputs
             for output in new.outputs:
                 if output.output_type == "execute_result":

@@ -88,14 +88,36 @@ def training_curves(histories: Mapping[str, Any], ax: Any = None, title: str | N
     -------
     The axes, labelled; `show(ax.figure, alt=…)` shows them.
     """
+    parts = {
+        f"{name} {part}".strip(): values
+        for name, history in histories.items()
+        for part, values in (("train", history.train_rmse), ("validation", history.valid_rmse))
+        if values
+    }
+    return lines(parts, ax=ax, xlabel="epochs", ylabel="RMSE, stars", title=title or "")
+
+
+def lines(series: Mapping[str, Any], x: Any = None, *, ax: Any = None, **axes: Any) -> Any:
+    """Draw named lines over common places `x`, by default 0, 1, 2 …, with a legend.
+
+    Parameters
+    ----------
+    series : dict from a name to values
+    x : array, optional
+    ax : matplotlib axes, optional
+        Default: those of a new figure.
+    **axes
+        What `Axes.set` takes: xlabel, ylabel, title, xscale, ylim …
+
+    Returns
+    -------
+    The axes; `show(ax.figure, alt=…)` shows them.
+    """
     ax = plt.subplots()[1] if ax is None else ax
-    for name, history in histories.items():
-        for part, values in (("train", history.train_rmse), ("validation", history.valid_rmse)):
-            if values:
-                ax.plot(range(len(values)), values, label=f"{name} {part}".strip(), markevery=max(1, len(values) // 12))
-    ax.set(xlabel="epochs", ylabel="RMSE, stars")
-    if title:
-        ax.set_title(title)
+    for name, values in series.items():
+        places = range(len(values)) if x is None else x
+        ax.plot(places, values, label=name, markevery=max(1, len(values) // 12))
+    ax.set(**axes)
     ax.legend()
     return ax
 

@@ -334,3 +334,10 @@ def test_an_output_that_is_put_back_bears_the_number_of_its_cell():
     after = new_notebook(cells=[cell_with(result(4, plain="1.6"), count=4)])
     notebooks._keep_changing_outputs(before, after)
     assert after.cells[0].outputs == [result(4, plain="1.5")]
+
+
+def test_timings_are_put_back_all_or_none():
+    before = new_notebook(cells=[cell_with(text("fast: 1.5")), cell_with(text("7 s"))])
+    after = new_notebook(cells=[cell_with(text("slow: 1.5")), cell_with(text("9 s"))])
+    notebooks._keep_changing_outputs(before, after)
+    assert after.cells[1].outputs == [text("9 s")]

@@ -163,6 +163,22 @@ def test_training_curves_draws_where_it_is_told_and_can_be_shown_at_once(shown):
     assert shown
 
 
+# -- lines -----------------------------------------------------------------------------------------
+
+
+def test_lines_share_their_places_and_say_what_they_are():
+    ax = plots.lines({"slow": [3, 2], "fast": [3, 1]}, (10, 100), xscale="log", xlabel="ratings", title="One is fast")
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[10, 3], [100, 1]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["slow", "fast"]
+    assert (ax.get_xscale(), ax.get_xlabel(), ax.get_title(loc="left")) == ("log", "ratings", "One is fast")
+
+
+def test_lines_without_places_count_from_zero_each_to_its_own_end():
+    ax = plots.lines({"short": [5, 6], "long": [1, 2, 3]})
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0, 5], [1, 6]])
+    np.testing.assert_array_equal(ax.lines[1].get_xdata(), [0, 1, 2])
+
+
 # -- long_tail -------------------------------------------------------------------------------------
 
 
