@@ -650,3 +650,20 @@ def test_frozen_batches_that_would_fill_the_memory_are_refused(monkeypatch):
     monkeypatch.setattr("mfhelpers.descent.MOST_KEPT", 1000)
     with pytest.raises(ValueError, match=r"batch_size=1: each of .* frozen batches keeps"):
         sgd(TRAIN, 2, epochs=1, batch_size=1)
+
+
+@EACH
+@BIASED
+def test_every_engine_tells_the_same_error_of_its_factors(engine, biased, monkeypatch):
+    told = []
+
+    def sound(steps, train, lr):
+        factors = steps.factors()
+        told.append((steps.error(factors, train), factors))
+        return factors
+
+    monkeypatch.setattr(descent, "sound", sound)
+    sgd(TRAIN, 3, start=begun(), biased=biased, epochs=2, lr=0.01, **settings(engine))
+    error, factors = told[-1]
+    expected = np.abs(factors.predict(TRAIN.users, TRAIN.items) - TRAIN.values).mean()
+    assert error == pytest.approx(expected, abs=1e-5)
