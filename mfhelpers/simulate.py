@@ -165,7 +165,8 @@ def _draw_pairs(rng: np.random.Generator, counts: np.ndarray, logits: np.ndarray
         # the largest of logits + Gumbel noise are an exact draw without replacement
         keys = logits + rng.gumbel(size=n_items)
         keys[pairs[start:stop] % n_items] = -np.inf
-        added.append(user * n_items + np.argpartition(-keys, missing[user] - 1)[: missing[user]])
+        chosen = np.argpartition(-keys, missing[user] - 1)[: missing[user]]
+        added.append(user * n_items + np.sort(chosen))  # in an order that does not depend on the processor
     pairs = np.concatenate(added)
     return pairs // n_items, pairs % n_items
 
