@@ -21,6 +21,7 @@ _HOMES = {
     "training": ["fit", "History", "DivergenceError"],
     "descent": ["sgd"],
     "parallel": ["hogwild"],
+    "least_squares": ["als"],
     "tuning": ["choose", "Choice"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -6,11 +6,15 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .files import replacing
+
+if TYPE_CHECKING:
+    from .penalties import Penalty
+    from .ratings import Ratings
 
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
 CHUNK = 1 << 18  # pairs predicted at a time: bounds memory, costs nothing
@@ -169,6 +173,68 @@ class Factors:
         best = _largest(cosines, n)
         best = best[np.isfinite(cosines[best])]
         return best, cosines[best]
+
+    def fold_in(
+        self,
+        ratings: Ratings,
+        *,
+        reg: float | Penalty | None = None,
+        reg_exponent: float | None = None,
+        reg_biases: float | None = None,
+        biased: bool = True,
+    ) -> Factors:
+        """New users, solved for against the items as they stand: nothing else is trained.
+
+        Parameters
+        ----------
+        ratings : Ratings
+            Of the new users, numbered from 0, and of the items as they are numbered here.
+        reg, reg_exponent, reg_biases
+            The penalty, as in `als`: take what the factors were trained with.
+        biased : bool
+            Without, the new users get no b_u.
+
+        Returns
+        -------
+        Factors
+            The same items with the users of `ratings`; a user without a rating gets zeros. float64.
+
+        Raises
+        ------
+        ValueError
+            For ratings of other items than these, or a penalty of zero where it leaves no unique solution.
+
+        Notes
+        -----
+        With F the rows [q_i | 1] of what user u rated and e their r - μ - b_i, (p_u, b_u) is
+        (FᵀF + λ n_u^α I)⁻¹ Fᵀe: half a sweep of alternating least squares, for these users alone.
+        """
+        from .penalties import Penalty  # it knows Factors
+
+        penalty = Penalty.of_parts(reg, reg_exponent, reg_biases)
+        if ratings.n_items != self.n_items:
+            raise ValueError(f"{ratings} has {ratings.n_items} items, these factors {self.n_items}")
+        features = self.item_factors.astype(np.float64)
+        price = np.full(self.n_factors + biased, penalty.reg)
+        if biased:
+            features = np.hstack([features, np.ones((self.n_items, 1))])
+            price[-1] = penalty.biases
+        offsets = ratings.values.astype(np.float64) - self.mean - self.item_biases[ratings.items]
+        solved = np.zeros((ratings.n_users, len(price)))
+        by_user = np.argsort(ratings.users, kind="stable")
+        for mine in np.split(by_user, np.cumsum(ratings.user_counts)[:-1]):
+            if len(mine):
+                own = features[ratings.items[mine]]
+                system = own.T @ own + np.diag(price * len(mine) ** penalty.power)
+                try:
+                    solved[ratings.users[mine[0]]] = np.linalg.solve(system, own.T @ offsets[mine])
+                except np.linalg.LinAlgError as error:
+                    user = ratings.users[mine[0]]
+                    raise ValueError(
+                        f"user {user} has {len(mine)} ratings and no unique solution with {penalty}: take a larger reg"
+                    ) from error
+        biases = solved[:, -1] if biased else np.zeros(ratings.n_users)
+        return Factors(self.mean, biases, self.item_biases, solved[:, : self.n_factors], self.item_factors)
 
     # -- comparison ------------------------------------------------------------------------------
 

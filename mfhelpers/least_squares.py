@@ -1,0 +1,392 @@
+"""Alternating least squares: with one side held still, every row of the other is a ridge regression.
+
+No learning rate, no gradient descent: each half of a sweep is the exact minimum of the objective in one
+side, for all its rows at once, so the objective cannot rise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from . import display
+from .descent import LANES, csr_tensor, drawn
+from .factors import Factors
+from .metrics import rmse
+from .models import whole_number
+from .penalties import Penalty
+from .ratings import Ratings, require_same_labels
+from .training import DivergenceError, History, choose_device, hopeless
+
+SOLVERS = ("exact", "cg")
+TYPES = {"float32": torch.float32, "float64": torch.float64}
+EXACT_UP_TO = 16  # factors: above, conjugate gradients cost less than normal equations
+MOST_AT_ONCE = 1 << 26  # numbers in one array of products: 256 MiB
+MAY_RISE = 1e-3  # of the objective: rounding in float32 stays far below
+REMEDY = "Take a larger reg, or dtype='float64'."
+
+
+def als(
+    train: Ratings,
+    n_factors: int = 10,
+    *,
+    reg: float | Penalty | None = None,
+    reg_exponent: float | None = None,
+    reg_biases: float | None = None,
+    biased: bool = True,
+    sweeps: int = 15,
+    solver: str = "auto",
+    cg_steps: int = 3,
+    start: Factors | None = None,
+    init_std: float = 0.1,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str | torch.device = "cpu",
+    valid: Ratings | None = None,
+    patience: int | None = None,
+    history: History | None = None,
+    watch: Callable[[Factors], Any] | None = None,
+    progress: bool = True,
+) -> Factors:
+    """Fit a factorisation by alternating least squares and return its five arrays.
+
+    A sweep solves for all (p_u, b_u) with the items held still, then for all (q_i, b_i) with the users
+    held still. Interrupting (Ctrl-C, or ■ in a notebook) ends the training and returns the factors so far.
+    The defaults were chosen on inner validation parts of ML-100K and ml-latest-small.
+
+    Parameters
+    ----------
+    train : Ratings
+    n_factors : int
+        k; 0 leaves the biases alone.
+    reg : float or Penalty, optional
+        λ of the penalty λ Σ_u n_u^α (‖p_u‖² + b_u²), and the same for items, default 1.4; or a `Penalty`, which
+        says all three.
+    reg_exponent : float, optional
+        α, default 0.5. 0 is ridge regression with one λ for all rows, 1 is "weighted λ" (Zhou et al. 2008), as
+        in `sgd(reg=λ)`.
+    reg_biases : float, optional
+        λ of the biases; default `reg`.
+    biased : bool
+        Without, b_u and b_i stay as they start: at zero, or those of `start`.
+    sweeps : int
+    solver : {"auto", "exact", "cg"}
+        "exact" adds up the normal equations of every row and solves them by Cholesky: (k + 1)² numbers a row.
+        "cg" takes `cg_steps` steps of conjugate gradients from the last sweep's solution: as little memory as
+        gradient descent, and the same course within a few sweeps. "auto": exact up to k = 16.
+    cg_steps : int
+        For "cg".
+    start : Factors, optional
+        Where to begin, with k = `n_factors`; its mean is kept. Users are solved for first, so for "exact" the
+        items alone matter. Default: items drawn from N(0, init_std²), no biases, the mean of `train`.
+    init_std : float
+    seed : int
+        Of the start.
+    dtype : {"float32", "float64"}
+        Precision of everything. "float64" for tiny penalties, and for comparisons to many digits.
+    device : str or torch.device
+        "cpu", "cuda", or "auto" as in `fit`.
+    valid : Ratings, optional
+        Judged after every sweep and never trained on; see `history` and `patience`.
+    patience : int, optional
+        Stop when `valid` has not improved for so many sweeps, and return the best. Needs `valid`.
+    history : History, optional
+        An empty `History()` to be filled: RMSE after each sweep, seconds, and why it stopped.
+    watch : function of Factors, optional
+        Called after every sweep.
+    progress : bool
+        Show a bar for what takes over two seconds.
+
+    Returns
+    -------
+    Factors
+        Users and items without a training rating have rows of zeros.
+
+    Raises
+    ------
+    ValueError
+        For settings that do not fit together, or a penalty of zero where a row then has no unique
+        solution; before anything is trained.
+    DivergenceError
+        When rounding spoils the solution, as float32 does with a tiny penalty: the objective rises, a
+        system cannot be solved, or a number is not finite.
+
+    Notes
+    -----
+    With F the rows [q_i | 1] of the items that user u rated and e their r - μ - b_i, the solution is
+    (FᵀF + λ n_u^α I)⁻¹ Fᵀe. All FᵀF of one side are one sparse product: ones at the rated places, times the
+    table of all products of two columns of F. In conjugate gradients the same matrix acts without being
+    formed: (FᵀF) x is a sampled product, then a sparse one.
+
+    Y. Zhou et al., Large-scale Parallel Collaborative Filtering for the Netflix Prize (AAIM 2008); Y. Hu, Y.
+    Koren, C. Volinsky, Collaborative Filtering for Implicit Feedback Datasets (ICDM 2008). Conjugate
+    gradients: G. Takács, I. Pilászy, D. Tikk (RecSys 2011).
+    """
+    n_factors, sweeps, cg_steps, seed = map(
+        whole_number, ("n_factors", "sweeps", "cg_steps", "seed"), (n_factors, sweeps, cg_steps, seed)
+    )
+    patience = None if patience is None else whole_number("patience", patience)
+    penalty = Penalty.of_parts(reg, reg_exponent, reg_biases)
+    if solver == "auto":
+        solver = "exact" if n_factors <= EXACT_UP_TO else "cg"
+    _check(train, n_factors, penalty, biased, sweeps, solver, cg_steps, start, seed, dtype)
+    _check_judging(train, valid, patience, history)
+    target, reason = _device(device, len(train), start)
+
+    begun = time.perf_counter()
+    if start is None:
+        start = drawn(train, n_factors, float(init_std), seed)
+    sides = _Sides(train, start, penalty, biased, TYPES[dtype], target)
+    half = _exact if solver == "exact" else _conjugate_gradients(cg_steps)
+    seconds, objective, done, best = time.perf_counter() - begun, np.inf, 0, None
+    judged = valid is not None or history is not None
+    history = History() if history is None else history
+    history.n_train, history.device, history.device_reason = len(train), str(target), reason
+    if judged:
+        best = sides.factors()
+        _judge(history, best, sides.error(sides.x, sides.y), valid, 0.0)
+
+    bar = display.progress(range(1, sweeps + 1), show=progress, unit="sweep")
+    try:
+        for done in bar:
+            begun = time.perf_counter()
+            x = half(sides.users, sides.x, sides.y, biased)
+            y = half(sides.items, sides.y, x, biased)
+            error = sides.error(x, y)
+            before, objective = objective, error**2 * len(train) + sides.cost(x, y)
+            if not objective <= before * (1 + MAY_RISE) or not error <= hopeless(train):
+                raise DivergenceError(
+                    f"the objective went from {before:.6g} to {objective:.6g} in sweep {done}, though every solution "
+                    f"lowers it: {penalty} in {dtype} loses too many digits. {REMEDY}"
+                )
+            sides.x, sides.y = x, y
+            seconds += time.perf_counter() - begun
+            if judged:
+                factors = sides.factors()
+                _judge(history, factors, error, valid, seconds)
+                best = factors if history.best_epoch == history.epochs else best
+            if watch is not None:
+                watch(sides.factors())
+            if patience is not None and history.epochs - history.best_epoch >= patience:
+                history.stopped = "early"
+                break
+    except KeyboardInterrupt:
+        history.stopped = "interrupted"
+        print(f"interrupted in sweep {done}: the factors so far are kept")
+    finally:
+        bar.close()
+    return sides.factors() if patience is None else best
+
+
+def _judge(history: History, factors: Factors, error: float, valid: Ratings | None, seconds: float) -> None:
+    history.train_rmse.append(error)
+    history.seconds.append(seconds)
+    if valid is not None:
+        history.valid_rmse.append(rmse(factors, valid))
+
+
+# -- one side after the other ----------------------------------------------------------------------
+
+
+class _Side(NamedTuple):
+    """The rows to be solved for, as seen by the rows of the other side."""
+
+    rest: torch.Tensor  # (n, n_other) CSR: r - μ
+    ones: torch.Tensor  # (n, n_other) CSR: 1 at the same places
+    price: torch.Tensor  # (n, unknowns): λ n^α
+
+
+class _Sides:
+    """Both sides and where they stand: x = [p | b_u] and y = [q | b_i], or p and q alone."""
+
+    def __init__(self, train, start, penalty, biased, dtype, device) -> None:
+        self.start, self.biased, self.n_ratings = start, biased, len(train)
+        self.make = {"dtype": dtype, "device": device}
+        rest = train.values.astype(np.float64) - start.mean
+        if not biased:  # what is not trained is taken off beforehand
+            rest = rest - start.user_biases[train.users] - start.item_biases[train.items]
+        values, ones = torch.tensor(rest, **self.make), torch.ones(len(train), **self.make)
+        counts, shape = (train.user_counts, train.item_counts), (train.n_users, train.n_items)
+        # a radix sort: NumPy's takes five times as long
+        order = torch.argsort(torch.from_numpy(train.users * train.n_items + train.items)).numpy()
+        starts = np.concatenate([[0], np.cumsum(counts[0])]).astype(np.int32)
+        places = scipy.sparse.csr_array((order, train.items[order].astype(np.int32), starts), shape=shape)
+        self.users = self._side(places, shape, values, ones, self._price(counts[0], penalty, start.n_factors))
+        self.items = self._side(
+            places.tocsc(), shape[::-1], values, ones, self._price(counts[1], penalty, start.n_factors)
+        )
+        self.x = self._table(start.user_factors, start.user_biases)
+        self.y = self._table(start.item_factors, start.item_biases)
+
+    def _table(self, factors: np.ndarray, biases: np.ndarray) -> torch.Tensor:
+        table = np.column_stack([factors, biases]) if self.biased else factors
+        return torch.tensor(table, **self.make)
+
+    def _price(self, counts: np.ndarray, penalty: Penalty, n_factors: int) -> torch.Tensor:
+        columns = np.full(n_factors + self.biased, penalty.reg)
+        if self.biased:
+            columns[-1] = penalty.biases
+        prices = np.maximum(counts, 1)[:, None] ** penalty.power * columns
+        prices[counts == 0] = 1  # any price makes a row without ratings zero; none would leave it unsolved
+        return torch.tensor(prices, **self.make)
+
+    def _side(self, places, shape, values, ones, price) -> _Side:
+        ends, columns, order = (
+            torch.from_numpy(a).to(self.make["device"]) for a in (places.indptr, places.indices, places.data)
+        )
+        rest = csr_tensor(ends, columns, values.index_select(0, order), shape)
+        return _Side(rest, csr_tensor(ends, columns, ones, shape), price)
+
+    def error(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """RMSE on the training ratings."""
+        left, right = _own(x, self.biased), _other(y, self.biased)
+        errors = torch.sparse.sampled_addmm(self.users.rest, left, right.T, alpha=-1).values()
+        return (errors.square().sum(dtype=torch.float64).item() / self.n_ratings) ** 0.5
+
+    def cost(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """The whole penalty."""
+        pairs = (x, self.users.price), (y, self.items.price)
+        return sum((table.square() * price).sum(dtype=torch.float64).item() for table, price in pairs)
+
+    def factors(self) -> Factors:
+        x, y = self.x.cpu().numpy(), self.y.cpu().numpy()
+        if self.biased:
+            return Factors(self.start.mean, x[:, -1], y[:, -1], x[:, :-1], y[:, :-1])
+        kind = x.dtype
+        return Factors(self.start.mean, self.start.user_biases.astype(kind), self.start.item_biases.astype(kind), x, y)
+
+
+def _own(table: torch.Tensor, biased: bool) -> torch.Tensor:
+    """[p | b_u | 1 | 0…]: its product with `_other` of the items adds up a whole prediction."""
+    columns = [table, table.new_ones(len(table), 1)] if biased else [table]
+    return _wide(torch.cat(columns, dim=1))
+
+
+def _other(table: torch.Tensor, biased: bool) -> torch.Tensor:
+    """[q | 1 | b_i | 0…]: first what is multiplied by unknowns, then what is not."""
+    columns = [table[:, :-1], table.new_ones(len(table), 1), table[:, -1:]] if biased else [table]
+    return _wide(torch.cat(columns, dim=1))
+
+
+def _wide(table: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.pad(table, (0, -table.shape[1] % LANES))
+
+
+def _exact(side: _Side, own: torch.Tensor, other: torch.Tensor, biased: bool) -> torch.Tensor:
+    """Every row's normal equations, added up by one sparse product, solved by Cholesky."""
+    n_unknowns = own.shape[1]
+    features = _other(other, biased)[:, :n_unknowns]
+    right = side.rest @ features
+    if biased:
+        right -= side.ones @ (features * other[:, -1:])
+    first, second = torch.triu_indices(n_unknowns, n_unknowns, device=own.device)
+    n_products = len(first)
+    sums = own.new_empty(len(own), n_products)
+    for chosen in torch.arange(n_products, device=own.device).split(max(1, MOST_AT_ONCE // len(other))):
+        products = features.index_select(1, first[chosen]) * features.index_select(1, second[chosen])
+        sums[:, chosen] = side.ones @ products
+    place = torch.empty(n_unknowns, n_unknowns, dtype=torch.int64, device=own.device)
+    place[first, second] = place[second, first] = torch.arange(n_products, device=own.device)
+    solved = []
+    some = max(1, MOST_AT_ONCE // n_unknowns**2)  # rows
+    for products, price, target in zip(sums.split(some), side.price.split(some), right.split(some), strict=True):
+        system = products.index_select(1, place.ravel()).view(-1, n_unknowns, n_unknowns)
+        system.diagonal(dim1=1, dim2=2).add_(price)
+        lower, failed = torch.linalg.cholesky_ex(system)
+        if failed.any():
+            n = int((failed > 0).sum())
+            raise DivergenceError(f"{n:,} rows cannot be solved in {str(own.dtype).removeprefix('torch.')}. {REMEDY}")
+        solved.append(torch.cholesky_solve(target[:, :, None], lower)[:, :, 0])
+    return torch.cat(solved)
+
+
+def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
+    def half(side: _Side, own: torch.Tensor, other: torch.Tensor, biased: bool) -> torch.Tensor:
+        """A few steps towards the same solution, from where the rows stand; no system is formed."""
+        n_unknowns = own.shape[1]
+        left, right = _own(own, biased), _other(other, biased)
+        unknown = torch.zeros(left.shape[1], dtype=own.dtype, device=own.device)
+        unknown[:n_unknowns] = 1
+        price = _wide(side.price)
+        diagonal = side.ones @ right.square() + price
+        scale = unknown / diagonal.where(diagonal > 0, 1)
+        # the residual FᵀF x - Fᵀe + price x, downhill: the errors of the whole predictions, times the features
+        residual = torch.sparse.sampled_addmm(side.rest, left, right.T, alpha=-1) @ right - price * left
+        towards = residual * scale
+        direction, height = towards, _dots(residual, towards)
+        for step in range(steps):
+            pushed = torch.sparse.sampled_addmm(side.ones, direction, right.T, beta=0) @ right
+            pushed += price * direction
+            length = _ratio(height, _dots(direction, pushed))
+            left = left + length * direction
+            if step + 1 < steps:
+                residual = residual - length * pushed
+                towards = residual * scale
+                before, height = height, _dots(residual, towards)
+                direction = towards + _ratio(height, before) * direction
+        return left[:, :n_unknowns].contiguous()
+
+    return half
+
+
+def _dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a * b).sum(dim=1, keepdim=True)
+
+
+def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a / b, and 0 where a row has nothing left to solve."""
+    return torch.where(b > 0, a / b, 0)
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def _check(train, n_factors, penalty, biased, sweeps, solver, cg_steps, start, seed, dtype) -> None:
+    """Refuse what cannot be solved, with a ValueError."""
+    if n_factors < 0 or min(sweeps, cg_steps) < 1 or seed < 0:
+        raise ValueError(
+            f"n_factors={n_factors}, sweeps={sweeps}, cg_steps={cg_steps}, seed={seed}: "
+            "factors and seed from 0, the others from 1"
+        )
+    if not n_factors + biased:
+        raise ValueError("n_factors=0, biased=False: there is nothing to solve for")
+    if solver not in SOLVERS:
+        raise ValueError(f"solver={solver!r}: choose 'auto', {', '.join(map(repr, SOLVERS))}")
+    if dtype not in TYPES:
+        raise ValueError(f"dtype={dtype!r}: choose {' or '.join(map(repr, TYPES))}")
+    if start is not None and not isinstance(start, Factors):
+        raise ValueError(f"start={type(start).__name__}: give Factors, such as those of another training")
+    shape = train.n_users, train.n_items, n_factors
+    if start is not None and (start.n_users, start.n_items, start.n_factors) != shape:
+        raise ValueError(f"start={start} does not fit {train} with n_factors={n_factors}")
+    if solver == "exact" and not penalty.reg:
+        counts = np.concatenate([train.user_counts, train.item_counts])
+        short = int(((counts > 0) & (counts < n_factors)).sum())
+        if short:
+            raise ValueError(
+                f"reg=0: {short:,} users and items have fewer than {n_factors} ratings, "
+                "so no unique solution; take a reg above 0"
+            )
+
+
+def _check_judging(train: Ratings, valid: Ratings | None, patience: int | None, history: History | None) -> None:
+    if valid is not None:
+        require_same_labels(train, valid)
+    if patience is not None and (valid is None or patience < 1):
+        raise ValueError(f"patience={patience}: early stopping needs validation ratings and a patience of 1 or more")
+    if history is not None and not (isinstance(history, History) and not history.train_rmse):
+        raise ValueError("history= takes a new, empty History() and fills it")
+
+
+def _device(device: str | torch.device, n_ratings: int, start: Factors | None) -> tuple[torch.device, str]:
+    chosen, reason = choose_device(device, n_ratings, start)
+    if chosen.type not in ("cpu", "cuda"):
+        if device != "auto":
+            raise ValueError(f"device={str(device)!r} has no sparse products: choose 'cpu'")
+        chosen, reason = torch.device("cpu"), f"{chosen.type} has no sparse products"
+    return chosen, reason
