@@ -142,7 +142,11 @@ def als(
     if start is None:
         start = drawn(train, n_factors, float(init_std), seed)
     sides = _Sides(train, start, penalty, biased, TYPES[dtype], target)
-    half = _exact if solver == "exact" else _conjugate_gradients(cg_steps)
+    half = (
+        _exact(sides.x.shape[1], max(len(sides.x), len(sides.y)), target)
+        if solver == "exact"
+        else _conjugate_gradients(cg_steps)
+    )
     seconds, objective, done, best = time.perf_counter() - begun, np.inf, 0, None
     judged = valid is not None or history is not None
     history = History() if history is None else history
@@ -211,15 +215,15 @@ class _Sides:
         if not biased:  # what is not trained is taken off beforehand
             rest = rest - start.user_biases[train.users] - start.item_biases[train.items]
         values, ones = torch.tensor(rest, **self.make), torch.ones(len(train), **self.make)
-        counts, shape = (train.user_counts, train.item_counts), (train.n_users, train.n_items)
+        shape = train.n_users, train.n_items
         # a radix sort: NumPy's takes five times as long
-        order = torch.argsort(torch.from_numpy(train.users * train.n_items + train.items)).numpy()
-        starts = np.concatenate([[0], np.cumsum(counts[0])]).astype(np.int32)
+        cells = train.users * train.n_items + train.items
+        kind = np.int32 if train.n_users * train.n_items < 1 << 31 else np.int64
+        order = torch.argsort(torch.from_numpy(cells.astype(kind))).numpy()
+        starts = np.concatenate([[0], np.cumsum(train.user_counts)]).astype(np.int32)
         places = scipy.sparse.csr_array((order, train.items[order].astype(np.int32), starts), shape=shape)
-        self.users = self._side(places, shape, values, ones, self._price(counts[0], penalty, start.n_factors))
-        self.items = self._side(
-            places.tocsc(), shape[::-1], values, ones, self._price(counts[1], penalty, start.n_factors)
-        )
+        self.users = self._side(places, values, ones, penalty)
+        self.items = self._side(places.tocsc(), values, ones, penalty)
         self.x = self._table(start.user_factors, start.user_biases)
         self.y = self._table(start.item_factors, start.item_biases)
 
@@ -227,26 +231,27 @@ class _Sides:
         table = np.column_stack([factors, biases]) if self.biased else factors
         return torch.tensor(table, **self.make)
 
-    def _price(self, counts: np.ndarray, penalty: Penalty, n_factors: int) -> torch.Tensor:
-        columns = np.full(n_factors + self.biased, penalty.reg)
+    def _side(self, places, values: torch.Tensor, ones: torch.Tensor, penalty: Penalty) -> _Side:
+        ends, columns, order = (
+            torch.from_numpy(a).to(self.make["device"]) for a in (places.indptr, places.indices, places.data)
+        )
+        shape = places.shape if places.format == "csr" else places.shape[::-1]
+        rest = csr_tensor(ends, columns, values.index_select(0, order), shape)
+        return _Side(rest, csr_tensor(ends, columns, ones, shape), self._price(np.diff(places.indptr), penalty))
+
+    def _price(self, counts: np.ndarray, penalty: Penalty) -> torch.Tensor:
+        columns = np.full(self.start.n_factors + self.biased, penalty.reg)
         if self.biased:
             columns[-1] = penalty.biases
         prices = np.maximum(counts, 1)[:, None] ** penalty.power * columns
         prices[counts == 0] = 1  # any price makes a row without ratings zero; none would leave it unsolved
         return torch.tensor(prices, **self.make)
 
-    def _side(self, places, shape, values, ones, price) -> _Side:
-        ends, columns, order = (
-            torch.from_numpy(a).to(self.make["device"]) for a in (places.indptr, places.indices, places.data)
-        )
-        rest = csr_tensor(ends, columns, values.index_select(0, order), shape)
-        return _Side(rest, csr_tensor(ends, columns, ones, shape), price)
-
     def error(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """RMSE on the training ratings."""
         left, right = _own(x, self.biased), _other(y, self.biased)
         errors = torch.sparse.sampled_addmm(self.users.rest, left, right.T, alpha=-1).values()
-        return (errors.square().sum(dtype=torch.float64).item() / self.n_ratings) ** 0.5
+        return ((errors @ errors).item() / self.n_ratings) ** 0.5
 
     def cost(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """The whole penalty."""
@@ -277,32 +282,39 @@ def _wide(table: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.pad(table, (0, -table.shape[1] % LANES))
 
 
-def _exact(side: _Side, own: torch.Tensor, other: torch.Tensor, biased: bool) -> torch.Tensor:
-    """Every row's normal equations, added up by one sparse product, solved by Cholesky."""
-    n_unknowns = own.shape[1]
-    features = _other(other, biased)[:, :n_unknowns]
-    right = side.rest @ features
-    if biased:
-        right -= side.ones @ (features * other[:, -1:])
-    first, second = torch.triu_indices(n_unknowns, n_unknowns, device=own.device)
-    n_products = len(first)
-    sums = own.new_empty(len(own), n_products)
-    for chosen in torch.arange(n_products, device=own.device).split(max(1, MOST_AT_ONCE // len(other))):
-        products = features.index_select(1, first[chosen]) * features.index_select(1, second[chosen])
-        sums[:, chosen] = side.ones @ products
-    place = torch.empty(n_unknowns, n_unknowns, dtype=torch.int64, device=own.device)
-    place[first, second] = place[second, first] = torch.arange(n_products, device=own.device)
-    solved = []
-    some = max(1, MOST_AT_ONCE // n_unknowns**2)  # rows
-    for products, price, target in zip(sums.split(some), side.price.split(some), right.split(some), strict=True):
-        system = products.index_select(1, place.ravel()).view(-1, n_unknowns, n_unknowns)
-        system.diagonal(dim1=1, dim2=2).add_(price)
-        lower, failed = torch.linalg.cholesky_ex(system)
-        if failed.any():
-            n = int((failed > 0).sum())
-            raise DivergenceError(f"{n:,} rows cannot be solved in {str(own.dtype).removeprefix('torch.')}. {REMEDY}")
-        solved.append(torch.cholesky_solve(target[:, :, None], lower)[:, :, 0])
-    return torch.cat(solved)
+def _exact(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., torch.Tensor]:
+    first, second = torch.triu_indices(n_unknowns, n_unknowns, device=device)
+    place = torch.empty(n_unknowns, n_unknowns, dtype=torch.int64, device=device)
+    place[first, second] = place[second, first] = torch.arange(len(first), device=device)
+    width, height = max(1, MOST_AT_ONCE // n_rows), max(1, MOST_AT_ONCE // n_unknowns**2)
+    pairs = list(zip(first.split(width), second.split(width), strict=True))
+
+    def half(side: _Side, own: torch.Tensor, other: torch.Tensor, biased: bool) -> torch.Tensor:
+        """Every row's normal equations, added up by one sparse product, solved by Cholesky."""
+        features = _other(other, biased)[:, :n_unknowns]
+        target = side.rest @ features
+        pieces = []
+        for one, another in pairs:
+            products = features.index_select(1, one).mul_(features.index_select(1, another))
+            if biased and not pieces:  # Σ b_i q_i comes along
+                products = torch.cat([features * other[:, -1:], products], dim=1)
+            pieces.append(side.ones @ products)
+        sums = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+        if biased:
+            target -= sums[:, :n_unknowns]
+            sums = sums[:, n_unknowns:]
+        solved = []
+        for some, price, right in zip(sums.split(height), side.price.split(height), target.split(height), strict=True):
+            system = some.index_select(1, place.ravel()).view(-1, n_unknowns, n_unknowns)
+            system.diagonal(dim1=1, dim2=2).add_(price)
+            lower, failed = torch.linalg.cholesky_ex(system)
+            if failed.any():
+                n, kind = int((failed > 0).sum()), str(own.dtype).removeprefix("torch.")
+                raise DivergenceError(f"{n:,} rows cannot be solved in {kind}. {REMEDY}")
+            solved.append(torch.cholesky_solve(right[:, :, None], lower)[:, :, 0])
+        return torch.cat(solved)
+
+    return half
 
 
 def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
@@ -316,19 +328,20 @@ def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
         diagonal = side.ones @ right.square() + price
         scale = unknown / diagonal.where(diagonal > 0, 1)
         # the residual FᵀF x - Fᵀe + price x, downhill: the errors of the whole predictions, times the features
-        residual = torch.sparse.sampled_addmm(side.rest, left, right.T, alpha=-1) @ right - price * left
+        residual = torch.sparse.sampled_addmm(side.rest, left, right.T, alpha=-1) @ right
+        residual.addcmul_(price, left, value=-1)
         towards = residual * scale
         direction, height = towards, _dots(residual, towards)
         for step in range(steps):
             pushed = torch.sparse.sampled_addmm(side.ones, direction, right.T, beta=0) @ right
-            pushed += price * direction
+            pushed.addcmul_(price, direction)
             length = _ratio(height, _dots(direction, pushed))
-            left = left + length * direction
+            left.addcmul_(length, direction)
             if step + 1 < steps:
-                residual = residual - length * pushed
+                residual.addcmul_(length, pushed, value=-1)
                 towards = residual * scale
                 before, height = height, _dots(residual, towards)
-                direction = towards + _ratio(height, before) * direction
+                direction = towards.addcmul_(_ratio(height, before), direction)
         return left[:, :n_unknowns].contiguous()
 
     return half
