@@ -9,6 +9,8 @@ test: a figure that is missed is printed as missed, and the exit code stays 0.
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -16,6 +18,7 @@ import platform
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch are loaded: one thread each
@@ -25,6 +28,7 @@ os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())  # importin
 import numpy as np
 import psutil
 import torch
+from scipy.sparse import coo_matrix, csr_matrix
 
 import mfhelpers as mf
 from mfhelpers.files import replacing
@@ -42,7 +46,8 @@ def main() -> None:
     ratings = mf.load_ratings("ml-100k")
     report = {"machine": machine(), "data": f"{ratings.name}, {ratings.source}", "rows": []}
     print(*(f"{key}: {value}" for key, value in report["machine"].items()), f"data: {report['data']}", sep="\n")
-    for measure in [against_surprise, same_bits, against_a_data_loader] + ([] if options.small else [large]):
+    small = [against_surprise, same_bits, against_a_data_loader, als_against_surprise, als_tuned, als_against_peers]
+    for measure in small + ([] if options.small else [large, large_als]):
         for row in measure(ratings):
             report["rows"].append(row)
             show(row)
@@ -135,6 +140,139 @@ def against_a_data_loader(ratings):
            "met": bool(fast >= 10 * slow)}  # fmt: skip
 
 
+# sweeps, penalty, how many times as fast, at which RMSE; the penalties chosen for k = 2 and these numbers of
+# sweeps on inner folds of random_split(ratings, test=0.2, seed=0)[0]
+TWO_FACTORS = ((2, mf.Penalty(1.7, 0.4, 0.85), 60, 0.940), (13, mf.Penalty(1.4, 0.4, 2.8), 20, 0.916))
+
+
+def als_against_surprise(ratings):
+    """Two factors by least squares, after few sweeps and after more, against Surprise's 20 epochs."""
+    folds = list(mf.kfold(ratings, FOLDS))
+    mf.als(folds[0][0], 2)
+    for sweeps, penalty, wanted, bound in TWO_FACTORS:
+        times, errors = np.zeros((FOLDS, 2)), np.zeros((FOLDS, 2))
+        for fold, (train, test) in enumerate(folds):
+            times[fold, 0], model = timed(surprise_svd(2, EPOCHS).fit, surprise_trainset(train))
+            times[fold, 1], factors = timed(mf.als, train, 2, reg=penalty, sweeps=sweeps)
+            errors[fold] = surprise_rmse(model, test), mf.rmse(factors, test, clip=True)
+        (slow, fast), (theirs, ours) = times.mean(axis=0), errors.mean(axis=0)
+        yield {"what": f"ALS k=2, {sweeps} sweeps, {FOLDS} folds: seconds to fit, test RMSE", "peer": "Surprise",
+               "ours": f"{fast * 1e3:.1f} ms, {ours:.4f} ± {errors[:, 1].std(ddof=1):.4f}", "ratio": slow / fast,
+               "theirs": f"{slow:.3f} s, {theirs:.4f}, {slow / fast:.0f} times as long", "rmse": ours,
+               "wanted": f">= {wanted} at RMSE <= {bound}",
+               "met": bool(slow >= wanted * fast and ours <= bound)}  # fmt: skip
+
+
+def als_tuned(ratings):
+    """λ, α and k chosen on inner folds of each training part; then, once, the test part."""
+    usual = {0: 11, 0.3: 3.5, 0.5: 1.4}
+    grid = [{"reg": round(s * reg, 2), "reg_exponent": alpha} for alpha, reg in usual.items() for s in (0.8, 1, 1.25)]
+    fit_one = lambda part, **setting: mf.als(part, **({"n_factors": 10} | setting), progress=False)  # noqa: E731
+    started, errors, chosen = time.perf_counter(), [], []
+    for train, test in mf.kfold(ratings, FOLDS):
+        first = mf.choose(train, grid, fit_one, n_splits=5, n_folds=2).settings
+        sizes = [first | {"n_factors": k} for k in (10, 20)]
+        chosen.append(mf.choose(train, sizes, fit_one, n_splits=5, n_folds=2).settings)
+        errors.append(mf.rmse(fit_one(train, **chosen[-1]), test, clip=True))
+    seconds, ours = time.perf_counter() - started, float(np.mean(errors))
+    yield {"what": f"ALS, tuned on inner folds, {FOLDS} folds: test RMSE, tuning included", "peer": "MyMediaLite",
+           "ours": f"{ours:.4f} ± {np.std(errors, ddof=1):.4f}, {seconds:.0f} s", "theirs": "0.9076 (published, k=40)",
+           "chosen": chosen, "wanted": "<= .909 in 30 s", "met": bool(ours <= 0.909 and seconds < 30)}  # fmt: skip
+
+
+def als_against_peers(ratings):
+    """A sweep on the same ratings, one thread; each peer by the faster of its two solvers."""
+    train, _ = next(iter(mf.kfold(ratings, FOLDS)))
+    for k in (10, 50):
+        yield from sweep_rows("", train, k, wanted=2, sweeps=(1, 21), rounds=3)
+
+
+def sweep_rows(name, train, k, wanted, sweeps, rounds):
+    """Differences of two lengths of training, the best of some rounds: set-up falls out."""
+    few, many = sweeps
+    best = {}
+    for _ in range(rounds):
+        for peer, sweep in {"ours": our_sweeps, **peers()}.items():
+            seconds = (sweep(train, k, many) - sweep(train, k, few)) / (many - few)
+            best[peer] = min(seconds, best.get(peer, np.inf))
+    ours = best.pop("ours")
+    if not best:
+        yield {"what": f"ALS{name} k={k}: a sweep", "peer": "no peer installed:", "ours": f"{ours * 1e3:.1f} ms",
+               "theirs": "pip install -c constraints.txt -e '.[bench]'"}  # fmt: skip
+        return
+    fastest = min(best, key=best.__getitem__)
+    yield {"what": f"ALS{name} k={k}: a sweep", "peer": "the others", "ours": f"{ours * 1e3:.1f} ms",
+           "theirs": ", ".join(f"{peer} {seconds * 1e3:.1f} ms" for peer, seconds in best.items())
+           + f"; {fastest} takes {best[fastest] / ours:.2f} times as long", "ratio": best[fastest] / ours,
+           "wanted": f">= {wanted:.2f}", "met": bool(best[fastest] >= wanted * ours)}  # fmt: skip
+
+
+def our_sweeps(train, k, sweeps) -> float:
+    return timed(mf.als, train, k, sweeps=sweeps, progress=False)[0]
+
+
+def peers() -> dict:
+    """Other libraries' least squares that are installed; see the extra `bench`."""
+    found = {}
+    if importlib.util.find_spec("implicit"):
+        for cg in (True, False):
+            found[f"implicit ({'cg' if cg else 'exact'})"] = functools.partial(implicit_sweeps, cg)
+    if importlib.util.find_spec("cmfrec"):
+        for cg in (True, False):
+            found[f"cmfrec ({'cg' if cg else 'exact'})"] = functools.partial(cmfrec_sweeps, cg)
+    return found
+
+
+def implicit_sweeps(cg, train, k, sweeps) -> float:
+    """Its objective is another, over all cells, but a sweep solves systems of the same size."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(k, iterations=sweeps, use_cg=cg, num_threads=1, dtype=np.float32, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it advises about thread pools
+        return timed(model.fit, csr_matrix(train.to_csr()), show_progress=False)[0]
+
+
+def cmfrec_sweeps(cg, train, k, sweeps) -> float:
+    from cmfrec import CMF
+
+    matrix = coo_matrix((train.values, (train.users.astype(np.int32), train.items.astype(np.int32))))
+    model = CMF(k=k, lambda_=5.0, method="als", use_cg=cg, finalize_chol=False, niter=sweeps, nthreads=1,
+                use_float=True, precompute_for_predictions=False, verbose=False)  # fmt: skip
+    return timed(model.fit, matrix)[0]
+
+
+def large_als(_):
+    """A sweep at the shape of ML-20M, simulated, and the memory of ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ratings.npz"
+        ratings, _ = mf.simulate_ratings(**LARGE)
+        np.savez(path, **{name: getattr(ratings, name) for name in ("users", "items", "values")})
+        del ratings
+        yield from in_a_process(large_sweeps, path)
+        used, falls = in_a_process(large_als_memory, path)
+        yield {"what": f"ALS, {LARGE['n_ratings']:,} simulated ratings, k=10: peak memory", "peer": "",
+               "ours": f"{used:.1f} GiB", "theirs": f"training RMSE {falls[0]:.3f} … {falls[-1]:.3f}",
+               "wanted": "< 8 GiB", "met": bool(used < 8)}  # fmt: skip
+
+
+def large_sweeps(path) -> list[dict]:
+    torch.set_num_threads(1)
+    name = f", {LARGE['n_ratings']:,} simulated ratings,"
+    return list(sweep_rows(name, stored(path), 10, wanted=1 / 1.2, sweeps=(1, 3), rounds=1))
+
+
+def large_als_memory(path) -> tuple[float, list[float]]:
+    torch.set_num_threads(1)
+    history = mf.History()
+    mf.als(stored(path), 10, sweeps=3, history=history)
+    return peak(), history.train_rmse
+
+
+def stored(path):
+    return mf.Ratings(**np.load(path), n_users=LARGE["n_users"], n_items=LARGE["n_items"], scale=(1, 5, 1))
+
+
 def large(_):
     """An epoch at the shape of ML-20M, simulated; each side in a process of its own, for its memory.
 
@@ -169,7 +307,7 @@ def in_a_process(work, path):
 
 def large_ours(path) -> dict:
     torch.set_num_threads(1)
-    train = mf.Ratings(**np.load(path), n_users=LARGE["n_users"], n_items=LARGE["n_items"], scale=(1, 5, 1))
+    train = stored(path)
     moments, errors = [time.perf_counter()], []
 
     def watch(factors):
@@ -186,7 +324,7 @@ def large_ours(path) -> dict:
 
 def large_surprise(path) -> dict:
     started = time.perf_counter()
-    train = mf.Ratings(**np.load(path), n_users=LARGE["n_users"], n_items=LARGE["n_items"], scale=(1, 5, 1))
+    train = stored(path)
     trainset = surprise_trainset(train)
     setup = time.perf_counter() - started
     seconds, _ = timed(surprise_svd(20, 1).fit, trainset)

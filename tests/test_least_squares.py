@@ -329,7 +329,7 @@ def test_a_solution_that_makes_things_worse_is_reported(factor, monkeypatch):
     monkeypatch.setattr(least_squares, "_exact", spoiled)
     sweeps = iter(range(100))
     worse = lambda: next(sweeps) > 6  # noqa: E731
-    with pytest.raises(DivergenceError, match="in sweep [45].*float32"):
+    with pytest.raises(DivergenceError, match="by sweep (4|8).*float32"):
         als(TRAIN, 3, progress=False)
 
 
