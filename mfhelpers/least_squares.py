@@ -161,8 +161,8 @@ def als(
             begun = time.perf_counter()
             x = half(sides.users, sides.x, sides.y, biased)
             y = half(sides.items, sides.y, x, biased)
-            # at sweeps 1, 2, 4, 8 … and the last: a look at all errors costs a fifth of a sweep with few factors
-            if judged or not done & (done - 1) or done == sweeps:
+            # a look at all errors costs a fifth of a sweep with few factors: after 4, 8, 16 … and the last
+            if judged or done == sweeps or (done > 2 and not done & (done - 1)):
                 error = sides.error(x, y)
                 before, objective = objective, error**2 * len(train) + sides.cost(x, y)
                 if not objective <= before * (1 + MAY_RISE) or not error <= hopeless(train):
@@ -217,13 +217,12 @@ class _Sides:
         if not biased:  # what is not trained is taken off beforehand
             rest = rest - start.user_biases[train.users] - start.item_biases[train.items]
         values, ones = torch.tensor(rest, **self.make), torch.ones(len(train), **self.make)
-        shape = train.n_users, train.n_items
-        # a radix sort: NumPy's takes five times as long
-        cells = train.users * train.n_items + train.items
-        kind = np.int32 if train.n_users * train.n_items < 1 << 31 else np.int64
-        order = torch.argsort(torch.from_numpy(cells.astype(kind))).numpy()
-        starts = np.concatenate([[0], np.cumsum(train.user_counts)]).astype(np.int32)
-        places = scipy.sparse.csr_array((order, train.items[order].astype(np.int32), starts), shape=shape)
+        users, items = (ids.astype(np.int32) for ids in (train.users, train.items))
+        one_each = np.ones(len(train), np.int8), users, np.arange(len(train) + 1, dtype=np.int32)
+        # a matrix with a row for each rating, turned: a counting sort by user, faster than any argsort
+        by_user = scipy.sparse.csr_array(one_each, shape=(len(train), train.n_users)).tocsc()
+        order, shape = by_user.indices, (train.n_users, train.n_items)
+        places = scipy.sparse.csr_array((order, items[order], by_user.indptr), shape=shape)
         self.users = self._side(places, values, ones, penalty)
         self.items = self._side(places.tocsc(), values, ones, penalty)
         self.x = self._table(start.user_factors, start.user_biases)

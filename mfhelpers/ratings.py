@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -214,15 +215,15 @@ class Ratings:
         """Share of the user × item matrix that is rated, 0 to 1."""
         return len(self) / (self.n_users * self.n_items)
 
-    @property
+    @cached_property
     def user_counts(self) -> np.ndarray:
         """Number of ratings of each user, shape (n_users,)."""
-        return np.bincount(self.users, minlength=self.n_users)
+        return _read_only(np.bincount(self.users, minlength=self.n_users), None, self.n_users, "user_counts")
 
-    @property
+    @cached_property
     def item_counts(self) -> np.ndarray:
         """Number of ratings of each item, shape (n_items,)."""
-        return np.bincount(self.items, minlength=self.n_items)
+        return _read_only(np.bincount(self.items, minlength=self.n_items), None, self.n_items, "item_counts")
 
     def to_csr(self) -> scipy.sparse.csr_array:
         """The ratings as a sparse matrix, shape (n_users, n_items), float32."""
