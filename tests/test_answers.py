@@ -268,3 +268,46 @@ def test_lesson_06_a_batch_that_is_too_large(parts):
         patch.setattr("mfhelpers.descent.MOST_OF_THE_WAY", 1e9)
         with pytest.raises(mf.DivergenceError):
             mf.sgd(known, 20, **options)
+
+
+def test_lesson_07_the_forgotten_term(parts):
+    _, train, valid, _ = parts
+    lesson = "07_als.ipynb"
+    rest = train.values.astype(np.float64) - train.values.mean(dtype=np.float64)
+
+    def solve(own, other, features, n):
+        rows = np.zeros((n, 10))
+        for row in np.unique(own):
+            F = features[other[own == row]]
+            rows[row] = np.linalg.pinv(F.T @ F) @ (F.T @ rest[own == row])
+        return rows
+
+    Q = np.random.default_rng(0).normal(0, 0.3, (train.n_items, 10))
+    for _ in range(5):
+        P = solve(train.users, train.items, Q, train.n_users)
+        Q = solve(train.items, train.users, P, train.n_items)
+    none = np.zeros(train.n_users), np.zeros(train.n_items)
+    factors = mf.Factors(train.values.mean(dtype=np.float64), *none, P, Q)
+    assert near(mf.rmse(factors, train), "0.70", lesson)
+    assert mf.rmse(factors, valid) > 5
+    assert near(mf.rmse(factors, valid, clip=True), "1.17", lesson)
+    rated = train.item_counts[train.item_counts > 0]
+    assert 0.3 < (rated < 10).mean() < 0.4
+
+
+def test_lesson_07_the_largest_rate_is_one_over_the_largest_eigenvalue():
+    rng = np.random.default_rng(0)
+    F = rng.normal(0, 1, (20, 4))
+    A, b = F.T @ F + np.eye(4), rng.normal(0, 1, 4)
+    values = np.linalg.eigvalsh(A)
+
+    def left_after(eta, steps):
+        x = np.zeros(4)
+        for _ in range(steps):
+            x -= eta * 2 * (A @ x - b)
+        return np.linalg.norm(x - np.linalg.solve(A, b))
+
+    assert left_after(1.02 / values.max(), 500) > 1
+    assert left_after(0.98 / values.max(), 2000) < 1e-6
+    constant = int(values.max() / values.min())
+    assert left_after(0.5 / values.max(), 12 * constant) < 1e-4
