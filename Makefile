@@ -21,6 +21,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := .venv/ready
+PEERS := .venv/peers
 export PIP_DEFAULT_TIMEOUT ?= 30
 
 .PHONY: lab notebooks test bench outputs format binder clean
@@ -39,7 +40,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 $(BIN)/coverage run -m pytest --nbs=auto
 	$(BIN)/coverage report --fail-under=90
 
-bench: $(READY)
+bench: $(READY) $(PEERS)
 	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)
 
 outputs: $(READY)
@@ -70,4 +71,11 @@ $(READY): pyproject.toml constraints.txt
 	  && $(PIP) install -q --no-compile -c constraints.txt -e '.[lab,test]' || { \
 	  echo; echo "The installation failed; pip's reason stands above. If it speaks of connections or names that cannot be"; \
 	  echo "resolved, there is no network: connect once, then repeat the command. What is installed is kept."; exit 1; }
+	@touch $@
+
+# once: what cannot be installed (cmfrec wants a compiler) is left out of the comparison
+$(PEERS): $(READY)
+	@echo "Installing the peers of the benchmark: up to three minutes"
+	@$(PIP) install -q --no-compile -c constraints.txt -e '.[bench]' || \
+	  $(PIP) install -q --no-compile -c constraints.txt implicit || echo "No peers could be installed: their lines are left out."
 	@touch $@

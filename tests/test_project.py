@@ -76,7 +76,7 @@ def test_constraints_pin_every_declared_package_within_its_bounds():
     assert all(pins)
     pinned = {canonicalize_name(pin[1]): pin[2] for pin in pins}
     assert len(pinned) == len(pins)
-    for line in PROJECT["project"]["dependencies"] + EXTRAS["lab"] + EXTRAS["test"]:
+    for line in PROJECT["project"]["dependencies"] + EXTRAS["lab"] + EXTRAS["test"] + EXTRAS["bench"]:
         declared = Requirement(line)
         assert declared.specifier.contains(pinned[canonicalize_name(declared.name)]), line
 
