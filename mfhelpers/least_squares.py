@@ -26,7 +26,8 @@ from .training import DivergenceError, History, choose_device, hopeless
 SOLVERS = ("exact", "cg")
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 EXACT_UP_TO = 16  # factors: above, conjugate gradients cost less than normal equations
-MOST_AT_ONCE = 1 << 26  # numbers in one array of products: 256 MiB
+IN_CACHE = 1 << 20  # numbers in a table of products: 4 MiB are read twice as fast as what does not fit the cache
+MOST_AT_ONCE = 1 << 26  # numbers in the systems of some rows: 256 MiB
 MAY_RISE = 1e-3  # of the objective: rounding in float32 stays far below
 REMEDY = "Take a larger reg, or dtype='float64'."
 
@@ -287,7 +288,8 @@ def _exact(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., 
     first, second = torch.triu_indices(n_unknowns, n_unknowns, device=device)
     place = torch.empty(n_unknowns, n_unknowns, dtype=torch.int64, device=device)
     place[first, second] = place[second, first] = torch.arange(len(first), device=device)
-    width, height = max(1, MOST_AT_ONCE // n_rows), max(1, MOST_AT_ONCE // n_unknowns**2)
+    width = max(1, (IN_CACHE if device.type == "cpu" else MOST_AT_ONCE) // n_rows)
+    height = max(1, MOST_AT_ONCE // n_unknowns**2)
     pairs = list(zip(first.split(width), second.split(width), strict=True))
 
     def half(side: _Side, own: torch.Tensor, other: torch.Tensor, biased: bool) -> torch.Tensor:

@@ -259,7 +259,7 @@ def large_als(_):
 def large_sweeps(path) -> list[dict]:
     torch.set_num_threads(1)
     name = f", {LARGE['n_ratings']:,} simulated ratings,"
-    return list(sweep_rows(name, stored(path), 10, wanted=1 / 1.2, sweeps=(1, 3), rounds=1))
+    return list(sweep_rows(name, stored(path), 10, wanted=1 / 1.2, sweeps=(1, 3), rounds=2))
 
 
 def large_als_memory(path) -> tuple[float, list[float]]:

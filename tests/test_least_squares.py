@@ -180,6 +180,7 @@ def test_float32_is_float64_to_three_digits(solver, k):
 def test_products_in_pieces_are_the_same(biased, monkeypatch):
     whole = als(TRAIN, 4, biased=biased, solver="exact", **EXACT)
     monkeypatch.setattr(least_squares, "MOST_AT_ONCE", 200)
+    monkeypatch.setattr(least_squares, "IN_CACHE", 200)
     pieces = als(TRAIN, 4, biased=biased, solver="exact", **EXACT)
     assert whole.rms_difference(pieces) < 1e-10
 
