@@ -73,9 +73,8 @@ $(READY): pyproject.toml constraints.txt
 	  echo "resolved, there is no network: connect once, then repeat the command. What is installed is kept."; exit 1; }
 	@touch $@
 
-# once: what cannot be installed (cmfrec wants a compiler) is left out of the comparison
+# what cannot be installed (cmfrec wants a compiler) is left out of the comparison, and tried again next time
 $(PEERS): $(READY)
 	@echo "Installing the peers of the benchmark: up to three minutes"
-	@$(PIP) install -q --no-compile -c constraints.txt -e '.[bench]' || \
-	  $(PIP) install -q --no-compile -c constraints.txt implicit || echo "No peers could be installed: their lines are left out."
-	@touch $@
+	@$(PIP) install -q --no-compile -c constraints.txt -e '.[bench]' && touch $@ || \
+	  $(PIP) install -q --no-compile -c constraints.txt implicit || echo "No peer could be installed."

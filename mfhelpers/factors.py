@@ -213,7 +213,9 @@ class Factors:
 
         penalty = Penalty.of_parts(reg, reg_exponent, reg_biases)
         if ratings.n_items != self.n_items:
-            raise ValueError(f"{ratings} has {ratings.n_items} items, these factors {self.n_items}")
+            raise ValueError(
+                f"{ratings} has {ratings.n_items} items, these factors {self.n_items}: number the items as they are here"
+            )
         features = self.item_factors.astype(np.float64)
         price = np.full(self.n_factors + biased, penalty.reg)
         if biased:
@@ -226,13 +228,12 @@ class Factors:
             if len(mine):
                 own = features[ratings.items[mine]]
                 system = own.T @ own + np.diag(price * len(mine) ** penalty.power)
-                try:
-                    solved[ratings.users[mine[0]]] = np.linalg.solve(system, own.T @ offsets[mine])
-                except np.linalg.LinAlgError as error:
-                    user = ratings.users[mine[0]]
+                if not price.all() and np.linalg.matrix_rank(system, hermitian=True) < len(system):
                     raise ValueError(
-                        f"user {user} has {len(mine)} ratings and no unique solution with {penalty}: take a larger reg"
-                    ) from error
+                        f"user {ratings.users[mine[0]]} has {len(mine)} ratings and no unique solution with {penalty}: "
+                        "take a larger reg"
+                    )
+                solved[ratings.users[mine[0]]] = np.linalg.solve(system, own.T @ offsets[mine])
         biases = solved[:, -1] if biased else np.zeros(ratings.n_users)
         return Factors(self.mean, biases, self.item_biases, solved[:, : self.n_factors], self.item_factors)
 

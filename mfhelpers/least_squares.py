@@ -21,7 +21,7 @@ from .metrics import rmse
 from .models import whole_number
 from .penalties import Penalty
 from .ratings import Ratings, require_same_labels
-from .training import DivergenceError, History, choose_device, hopeless
+from .training import HOPELESS, DivergenceError, History, choose_device, hopeless
 
 SOLVERS = ("exact", "cg")
 TYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -29,7 +29,6 @@ EXACT_UP_TO = 16  # factors: above, conjugate gradients cost less than normal eq
 IN_CACHE = 1 << 20  # numbers in a table of products: 4 MiB are read twice as fast as what does not fit the cache
 MOST_AT_ONCE = 1 << 26  # numbers in the systems of some rows: 256 MiB
 MAY_RISE = 1e-3  # of the objective: rounding in float32 stays far below
-REMEDY = "Take a larger reg, or dtype='float64'."
 
 
 def als(
@@ -106,13 +105,14 @@ def als(
     Returns
     -------
     Factors
-        Users and items without a training rating have rows of zeros.
+        Users and items without a training rating have factors of zero, and biases of zero unless those of a
+        `start` stay.
 
     Raises
     ------
     ValueError
-        For settings that do not fit together, or a penalty of zero where a row then has no unique
-        solution; before anything is trained.
+        For settings that do not fit together, item factors that start at zero, or a penalty of zero where a
+        row then has no unique solution; before anything is trained.
     DivergenceError
         When rounding spoils the solution, as float32 does with a tiny penalty: the objective rises, a
         system cannot be solved, or a number is not finite.
@@ -137,24 +137,21 @@ def als(
         solver = "exact" if n_factors <= EXACT_UP_TO else "cg"
     _check(train, n_factors, penalty, biased, sweeps, solver, cg_steps, start, seed, dtype)
     _check_judging(train, valid, patience, history)
-    target, reason = _device(device, len(train), start)
-
-    begun = time.perf_counter()
     if start is None:
         start = drawn(train, n_factors, float(init_std), seed)
-    sides = _Sides(train, start, penalty, biased, TYPES[dtype], target)
-    half = (
-        _exact(sides.x.shape[1], max(len(sides.x), len(sides.y)), target)
-        if solver == "exact"
-        else _conjugate_gradients(cg_steps)
-    )
-    seconds, objective, done, best = time.perf_counter() - begun, np.inf, 0, None
-    judged = valid is not None or history is not None
+    if n_factors and not start.item_factors.any():
+        raise ValueError(f"init_std={init_std}: item factors of zero are a saddle that no sweep leaves; start above 0")
+    target, reason = _device(device, len(train), start)
+    sides = _Sides(train, start, penalty, biased, dtype, target)
+    half = _exact(sides.x.shape[1], max(len(sides.x), len(sides.y)), target) if solver == "exact" else None
+    half = half or _conjugate_gradients(cg_steps)
+    judged = valid is not None or history is not None or watch is not None
     history = History() if history is None else history
     history.n_train, history.device, history.device_reason = len(train), str(target), reason
+    seconds, done, best = 0.0, 0, sides.factors()
+    sides.look(0, cheap=not judged and solver == "exact")
     if judged:
-        best = sides.factors()
-        _judge(history, best, sides.error(sides.x, sides.y), valid, 0.0)
+        _judge(history, best, sides.error, valid, 0.0)
 
     bar = display.progress(range(1, sweeps + 1), show=progress, unit="sweep")
     try:
@@ -162,39 +159,38 @@ def als(
             begun = time.perf_counter()
             x = half(sides.users, sides.x, sides.y, biased)
             y = half(sides.items, sides.y, x, biased)
-            # a look at all errors costs a fifth of a sweep with few factors: after 4, 8, 16 … and the last
-            if judged or done == sweeps or (done > 2 and not done & (done - 1)):
-                error = sides.error(x, y)
-                before, objective = objective, error**2 * len(train) + sides.cost(x, y)
-                if not objective <= before * (1 + MAY_RISE) or not error <= hopeless(train):
-                    raise DivergenceError(
-                        f"the objective went from {before:.6g} to {objective:.6g} by sweep {done}, though every "
-                        f"solution lowers it: {penalty} in {dtype} loses too many digits. {REMEDY}"
-                    )
             sides.x, sides.y = x, y
             seconds += time.perf_counter() - begun
+            # a look at all errors costs a fifth of a sweep with few factors: after 4, 8, 16 … and the last
+            if judged or done == sweeps or (done > 2 and not done & (done - 1)):
+                sides.look(done)
             if judged:
                 factors = sides.factors()
-                _judge(history, factors, error, valid, seconds)
+                _judge(history, factors, sides.error, valid, seconds)
                 best = factors if history.best_epoch == history.epochs else best
-            if watch is not None:
-                watch(sides.factors())
+                if watch is not None:
+                    watch(factors)
             if patience is not None and history.epochs - history.best_epoch >= patience:
                 history.stopped = "early"
                 break
     except KeyboardInterrupt:
         history.stopped = "interrupted"
+        sides.look(done)
         print(f"interrupted in sweep {done}: the factors so far are kept")
     finally:
         bar.close()
     return sides.factors() if patience is None else best
 
 
+def _remedy(dtype: str) -> str:
+    return "Take a larger reg" + (", or dtype='float64'." if dtype == "float32" else ".")
+
+
 def _judge(history: History, factors: Factors, error: float, valid: Ratings | None, seconds: float) -> None:
+    judged = [] if valid is None else [rmse(factors, valid)]  # before any is noted: an interruption leaves no gap
     history.train_rmse.append(error)
+    history.valid_rmse.extend(judged)
     history.seconds.append(seconds)
-    if valid is not None:
-        history.valid_rmse.append(rmse(factors, valid))
 
 
 # -- one side after the other ----------------------------------------------------------------------
@@ -212,8 +208,11 @@ class _Sides:
     """Both sides and where they stand: x = [p | b_u] and y = [q | b_i], or p and q alone."""
 
     def __init__(self, train, start, penalty, biased, dtype, device) -> None:
-        self.start, self.biased, self.n_ratings = start, biased, len(train)
-        self.make = {"dtype": dtype, "device": device}
+        self.start, self.biased, self.n_ratings, self.penalty, self.dtype = start, biased, len(train), penalty, dtype
+        self.make = {"dtype": TYPES[dtype], "device": device}
+        self.error, self.objective, self.hopeless = np.inf, np.inf, hopeless(train)
+        # what no longer counts as a rise: a millionth of the scale in every rating
+        self.floor = len(train) * (1e-6 * self.hopeless / HOPELESS) ** 2
         rest = train.values.astype(np.float64) - start.mean
         if not biased:  # what is not trained is taken off beforehand
             rest = rest - start.user_biases[train.users] - start.item_biases[train.items]
@@ -246,14 +245,32 @@ class _Sides:
         if self.biased:
             columns[-1] = penalty.biases
         prices = np.maximum(counts, 1)[:, None] ** penalty.power * columns
-        prices[counts == 0] = 1  # any price makes a row without ratings zero; none would leave it unsolved
-        return torch.tensor(prices, **self.make)
+        made = torch.tensor(prices, **self.make)
+        if not made.isfinite().all():
+            raise ValueError(f"{penalty} charges up to {prices.max():.3g} for a row, beyond {self.dtype}: take less")
+        made[torch.from_numpy(counts == 0)] = (
+            1  # any price makes a row without ratings zero; none would leave it unsolved
+        )
+        return made
 
-    def error(self, x: torch.Tensor, y: torch.Tensor) -> float:
-        """RMSE on the training ratings."""
-        left, right = _own(x, self.biased), _other(y, self.biased)
-        errors = torch.sparse.sampled_addmm(self.users.rest, left, right.T, alpha=-1).values()
-        return ((errors @ errors).item() / self.n_ratings) ** 0.5
+    def look(self, done: int, cheap: bool = False) -> None:
+        """Measure RMSE and objective, and refuse what no exact solution can bring about.
+
+        Of the first state an exact solver needs to know no more than that it can do better than nothing.
+        """
+        if cheap and not self.start.item_biases.any():
+            errors = self.users.rest.values()
+        else:
+            left, right = _own(self.x, self.biased), _other(self.y, self.biased)
+            errors = torch.sparse.sampled_addmm(self.users.rest, left, right.T, alpha=-1).values()
+        before = self.objective
+        squares = errors.square().sum().item()  # in pairs: a running sum in float32 is off by 1e-3 at 20 million
+        self.error, self.objective = (squares / self.n_ratings) ** 0.5, squares + self.cost(self.x, self.y)
+        if not self.objective <= before * (1 + MAY_RISE) + self.floor or not self.error <= self.hopeless:
+            raise DivergenceError(
+                f"the objective went from {before:.6g} to {self.objective:.6g} by sweep {done}, though every solution "
+                f"lowers it: {self.penalty} in {self.dtype} loses too many digits. {_remedy(self.dtype)}"
+            )
 
     def cost(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """The whole penalty."""
@@ -313,7 +330,7 @@ def _exact(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., 
             lower, failed = torch.linalg.cholesky_ex(system)
             if failed.any():
                 n, kind = int((failed > 0).sum()), str(own.dtype).removeprefix("torch.")
-                raise DivergenceError(f"{n:,} rows cannot be solved in {kind}. {REMEDY}")
+                raise DivergenceError(f"{n:,} rows cannot be solved in {kind}. {_remedy(kind)}")
             solved.append(torch.cholesky_solve(right[:, :, None], lower)[:, :, 0])
         return solved[0] if len(solved) == 1 else torch.cat(solved)
 
@@ -335,12 +352,13 @@ def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
         residual.addcmul_(price, left, value=-1)
         towards = residual * scale
         direction, height = towards, _dots(residual, towards)
-        for step in range(steps):
+        last = min(steps, 2 * n_unknowns) - 1  # beyond, there are only rounding errors left to amplify
+        for step in range(last + 1):
             pushed = torch.sparse.sampled_addmm(side.ones, direction, right.T, beta=0) @ right
             pushed.addcmul_(price, direction)
             length = _ratio(height, _dots(direction, pushed))
             left.addcmul_(length, direction)
-            if step + 1 < steps:
+            if step < last:
                 residual.addcmul_(length, pushed, value=-1)
                 towards = residual * scale
                 before, height = height, _dots(residual, towards)
@@ -380,12 +398,13 @@ def _check(train, n_factors, penalty, biased, sweeps, solver, cg_steps, start, s
     shape = train.n_users, train.n_items, n_factors
     if start is not None and (start.n_users, start.n_items, start.n_factors) != shape:
         raise ValueError(f"start={start} does not fit {train} with n_factors={n_factors}")
-    if solver == "exact" and not penalty.reg:
+    if not penalty.reg:
         counts = np.concatenate([train.user_counts, train.item_counts])
-        short = int(((counts > 0) & (counts < n_factors)).sum())
+        needed = n_factors + (biased and not penalty.biases)
+        short = int(((counts > 0) & (counts < needed)).sum())
         if short:
             raise ValueError(
-                f"reg=0: {short:,} users and items have fewer than {n_factors} ratings, "
+                f"reg=0: {short:,} users and items have fewer than {needed} ratings, "
                 "so no unique solution; take a reg above 0"
             )
 

@@ -65,6 +65,9 @@ class Penalty:
             if exponent is not None or biases is not None:
                 raise ValueError(f"reg={reg} says exponent and biases itself: leave out reg_exponent and reg_biases")
             return reg
+        for name, value in (("reg", reg), ("reg_exponent", exponent), ("reg_biases", biases)):
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"{name}={value!r}: a penalty needs finite numbers from 0")
         return cls(REG if reg is None else reg, EXPONENT if exponent is None else exponent, biases)
 
     @classmethod

@@ -94,7 +94,8 @@ def training_curves(histories: Mapping[str, Any], ax: Any = None, title: str | N
         for part, values in (("train", history.train_rmse), ("validation", history.valid_rmse))
         if values
     }
-    return lines(parts, ax=ax, xlabel="epochs", ylabel="RMSE, stars", title=title or "")
+    titled = {"title": title} if title else {}
+    return lines(parts, ax=ax, xlabel="epochs", ylabel="RMSE, stars", **titled)
 
 
 def lines(series: Mapping[str, Any], x: Any = None, *, ax: Any = None, **axes: Any) -> Any:

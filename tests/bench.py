@@ -140,20 +140,25 @@ def against_a_data_loader(ratings):
            "met": bool(fast >= 10 * slow)}  # fmt: skip
 
 
-# sweeps, penalty, how many times as fast, at which RMSE; the penalties chosen for k = 2 and these numbers of
-# sweeps on inner folds of random_split(ratings, test=0.2, seed=0)[0]
-TWO_FACTORS = ((2, mf.Penalty(1.7, 0.4, 0.85), 60, 0.940), (13, mf.Penalty(1.4, 0.4, 2.8), 20, 0.916))
+# sweeps, how many times as fast, at which RMSE
+TWO_FACTORS = ((2, 60, 0.940), (13, 20, 0.916))
+PRICES = [mf.Penalty(1.7, 0.4, 0.85), mf.Penalty(1.4, 0.4, 2.8), mf.Penalty(1.4, 0.5), mf.Penalty(1.0, 0.5)]
 
 
 def als_against_surprise(ratings):
-    """Two factors by least squares, after few sweeps and after more, against Surprise's 20 epochs."""
+    """Two factors by least squares, after few sweeps and after more, against Surprise's 20 epochs.
+
+    The price is chosen on inner folds of each training part, which is not in the time.
+    """
     folds = list(mf.kfold(ratings, FOLDS))
     mf.als(folds[0][0], 2)
-    for sweeps, penalty, wanted, bound in TWO_FACTORS:
+    for sweeps, wanted, bound in TWO_FACTORS:
         times, errors = np.zeros((FOLDS, 2)), np.zeros((FOLDS, 2))
         for fold, (train, test) in enumerate(folds):
+            fit_one = lambda part, reg, n=sweeps: mf.als(part, 2, reg=reg, sweeps=n, progress=False)  # noqa: E731
+            price = mf.choose(train, {"reg": PRICES}, fit_one, n_splits=5, n_folds=3).settings["reg"]
             times[fold, 0], model = timed(surprise_svd(2, EPOCHS).fit, surprise_trainset(train))
-            times[fold, 1], factors = timed(mf.als, train, 2, reg=penalty, sweeps=sweeps)
+            times[fold, 1], factors = timed(mf.als, train, 2, reg=price, sweeps=sweeps)
             errors[fold] = surprise_rmse(model, test), mf.rmse(factors, test, clip=True)
         (slow, fast), (theirs, ours) = times.mean(axis=0), errors.mean(axis=0)
         yield {"what": f"ALS k=2, {sweeps} sweeps, {FOLDS} folds: seconds to fit, test RMSE", "peer": "Surprise",
@@ -165,6 +170,8 @@ def als_against_surprise(ratings):
 
 def als_tuned(ratings):
     """λ, α and k chosen on inner folds of each training part; then, once, the test part."""
+    if ratings.source != "movielens":
+        return  # the published number is not of simulated ratings
     usual = {0: 11, 0.3: 3.5, 0.5: 1.4}
     grid = [{"reg": round(s * reg, 2), "reg_exponent": alpha} for alpha, reg in usual.items() for s in (0.8, 1, 1.25)]
     fit_one = lambda part, **setting: mf.als(part, **({"n_factors": 10} | setting), progress=False)  # noqa: E731
@@ -190,11 +197,11 @@ def als_against_peers(ratings):
 def sweep_rows(name, train, k, wanted, sweeps, rounds):
     """Differences of two lengths of training, the best of some rounds: set-up falls out."""
     few, many = sweeps
-    best = {}
-    for _ in range(rounds):
-        for peer, sweep in {"ours": our_sweeps, **peers()}.items():
-            seconds = (sweep(train, k, many) - sweep(train, k, few)) / (many - few)
-            best[peer] = min(seconds, best.get(peer, np.inf))
+    best, libraries = {}, {"ours": our_sweeps, **peers()}
+    our_sweeps(train, k, few)
+    for peer, sweep in libraries.items():
+        long, short = (min(sweep(train, k, n) for _ in range(rounds)) for n in (many, few))
+        best[peer] = (long - short) / (many - few)
     ours = best.pop("ours")
     if not best:
         yield {"what": f"ALS{name} k={k}: a sweep", "peer": "no peer installed:", "ours": f"{ours * 1e3:.1f} ms",
@@ -214,6 +221,9 @@ def our_sweeps(train, k, sweeps) -> float:
 def peers() -> dict:
     """Other libraries' least squares that are installed; see the extra `bench`."""
     found = {}
+    for name in ("implicit", "cmfrec"):
+        if not importlib.util.find_spec(name):
+            print(f"{name} is not installed: pip install -c constraints.txt -e '.[bench]'")
     if importlib.util.find_spec("implicit"):
         for cg in (True, False):
             found[f"implicit ({'cg' if cg else 'exact'})"] = functools.partial(implicit_sweeps, cg)
@@ -253,7 +263,7 @@ def large_als(_):
         used, falls = in_a_process(large_als_memory, path)
         yield {"what": f"ALS, {LARGE['n_ratings']:,} simulated ratings, k=10: peak memory", "peer": "",
                "ours": f"{used:.1f} GiB", "theirs": f"training RMSE {falls[0]:.3f} … {falls[-1]:.3f}",
-               "wanted": "< 8 GiB", "met": bool(used < 8)}  # fmt: skip
+               "wanted": "< 8 GiB, the error falls", "met": bool(used < 8 and falls[-1] < falls[0])}  # fmt: skip
 
 
 def large_sweeps(path) -> list[dict]:

@@ -291,7 +291,11 @@ def test_an_interruption_returns_the_factors_so_far(capsys):
         ({"reg": -1}, "reg=-1"),
         ({"reg": float("nan")}, "reg=nan"),
         ({"reg": Penalty(1), "reg_exponent": 1}, "leave out"),
-        ({"reg_exponent": -1}, "power=-1"),
+        ({"reg_exponent": -1}, "reg_exponent=-1"),
+        ({"reg_biases": -1}, "reg_biases=-1"),
+        ({"init_std": 0}, "saddle"),
+        ({"reg": 1e39}, "beyond float32"),
+        ({"n_factors": 20, "reg": 0}, "reg=0: .* fewer than 21 ratings"),
         ({"solver": "lu"}, "'lu'.*'exact', 'cg'"),
         ({"dtype": "float16"}, "float16.*float32"),
         ({"device": "mars"}, "mars"),
@@ -304,7 +308,7 @@ def test_an_interruption_returns_the_factors_so_far(capsys):
         ({"history": 3}, "empty History"),
         ({"history": History([1.0])}, "empty History"),
         ({"valid": simulate_ratings(30, 40, 200)[0]}, "numbered|number"),
-        ({"reg": 0}, "reg=0: .* fewer than 10 ratings"),
+        ({"reg": 0}, "reg=0: .* fewer than 11 ratings"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_anything_is_solved(options, message, monkeypatch):
@@ -319,19 +323,82 @@ def test_a_price_that_float32_cannot_carry_is_reported(solver):
         als(TRAIN, 30, reg=1e-12, solver=solver, cg_steps=30, sweeps=200, progress=False)
 
 
-@pytest.mark.parametrize("factor", [5, np.nan])
-def test_a_solution_that_makes_things_worse_is_reported(factor, monkeypatch):
-    solve = least_squares._exact
+def spoil(monkeypatch, factor, from_half):
+    """From some half on, what the solver returns is wrong."""
+    solve, halves = least_squares._exact, iter(range(1000))
 
     def spoiled(*size):
         half = solve(*size)
-        return lambda *sides: half(*sides) * (factor if worse() else 1)
+        return lambda *sides: half(*sides) * (factor if next(halves) >= from_half else 1)
 
     monkeypatch.setattr(least_squares, "_exact", spoiled)
-    sweeps = iter(range(100))
-    worse = lambda: next(sweeps) > 6  # noqa: E731
-    with pytest.raises(DivergenceError, match="by sweep (4|8).*float32"):
+
+
+@pytest.mark.parametrize("factor", [5, np.nan])
+@pytest.mark.parametrize(("from_half", "sweeps"), [(1, 1), (3, 2), (5, 3), (7, 15), (29, 15)])
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_solution_that_makes_things_worse_is_reported(factor, from_half, sweeps, judged, monkeypatch):
+    spoil(monkeypatch, factor, from_half)
+    with pytest.raises((DivergenceError), match="by sweep .*float32"):
+        als(TRAIN, 3, sweeps=sweeps, history=History() if judged else None, progress=False)
+
+
+def test_what_an_interruption_leaves_is_looked_at_too(monkeypatch):
+    spoil(monkeypatch, 5, from_half=11)
+    monkeypatch.setattr(least_squares._Sides, "factors", lambda self: None)
+    calls = iter(range(100))
+    kept = least_squares.time.perf_counter
+
+    def clock():
+        if next(calls) == 13:  # in the seventh sweep, two after the solver went wrong
+            raise KeyboardInterrupt
+        return kept()
+
+    monkeypatch.setattr(least_squares.time, "perf_counter", clock)
+    with pytest.raises(DivergenceError):
         als(TRAIN, 3, progress=False)
+
+
+@SOLVERS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_fits_exactly_is_no_divergence(solver, dtype):
+    rng = np.random.default_rng(0)
+    users, items = map(np.ravel, np.indices((12, 9)))
+    values = rng.uniform(1, 2, 12)[users] * rng.uniform(1, 2, 9)[items]  # less its mean, of rank two
+    full = Ratings(users, items, values.astype(np.float32), 12, 9, (1, 5, 0))
+    got = als(full, 2, reg=0, biased=False, sweeps=200, solver=solver, dtype=dtype, progress=False)
+    assert rmse(got, full) < 1e-5
+
+
+def test_more_steps_than_unknowns_do_no_harm():
+    ratings, _ = simulate_ratings(300, 400, 20_000)
+    values = [
+        objective(als(ratings, 5, solver="cg", cg_steps=steps, progress=False), ratings, Penalty(1.4, 0.5))
+        for steps in (12, 200)
+    ]
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def test_an_error_offers_float64_only_to_whom_it_may_help(monkeypatch):
+    spoil(monkeypatch, 5, from_half=1)
+    with pytest.raises(DivergenceError) as told:
+        als(TRAIN, 3, sweeps=1, **EXACT)
+    assert "dtype=" not in str(told.value)
+
+
+def test_an_interrupted_judgement_leaves_no_gap(monkeypatch):
+    known, held_out = RATINGS[:1200], RATINGS[1200:]
+    calls = iter(range(100))
+
+    def interrupted(*arguments):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return rmse(*arguments)
+
+    monkeypatch.setattr(least_squares, "rmse", interrupted)
+    history = History()
+    als(known, 3, valid=held_out, history=history, progress=False)
+    assert len(history.train_rmse) == len(history.valid_rmse) == len(history.seconds) == 3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -381,5 +448,10 @@ def test_folding_in_refuses_other_items_and_what_has_no_solution():
     factors = als(TRAIN, 3, progress=False)
     with pytest.raises(ValueError, match="items"):
         factors.fold_in(Ratings([0], [5], [5], 1, TRAIN.n_items + 1, TRAIN.scale))
-    with pytest.raises(ValueError, match="user 0 has 1 ratings.*larger reg"):
-        factors.fold_in(Ratings([0], [5], [5], 1, TRAIN.n_items, TRAIN.scale), reg=0)
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 3) * 10:
+        few = Ratings(
+            np.zeros(n, int), 2 + rng.permutation(70)[:n], rng.integers(1, 6, n), 1, TRAIN.n_items, TRAIN.scale
+        )
+        with pytest.raises(ValueError, match=f"user 0 has {n} ratings.*larger reg"):
+            factors.fold_in(few, reg=0)

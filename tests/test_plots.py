@@ -163,6 +163,12 @@ def test_training_curves_draws_where_it_is_told_and_can_be_shown_at_once(shown):
     assert shown
 
 
+def test_training_curves_leaves_a_title_that_is_there():
+    ax = plt.subplots()[1]
+    ax.set_title("mine")
+    assert plots.training_curves({"": history([2, 1])}, ax=ax).get_title(loc="left") == "mine"
+
+
 # -- lines -----------------------------------------------------------------------------------------
 
 
