@@ -21,8 +21,10 @@ _HOMES = {
     "training": ["fit", "History", "DivergenceError"],
     "descent": ["sgd"],
     "parallel": ["hogwild"],
-    "least_squares": ["als"],
+    "least_squares": ["als", "svdpp"],
+    "decompositions": ["complete_svd", "residual_svd", "soft_impute"],
     "tuning": ["choose", "Choice"],
+    "comparison": ["cross_validate", "Comparison", "from_surprise"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {*_HOMES, "check", "plots"}

@@ -6,6 +6,7 @@ side, for all its rows at once, so the objective cannot rise.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ import torch
 
 from . import display
 from .descent import LANES, csr_tensor, drawn
-from .factors import Factors
+from .factors import ARRAYS, Factors
+from .logbook import Logbook, even_sample, penalty_settings
 from .metrics import rmse
 from .models import whole_number
 from .penalties import Penalty
@@ -29,6 +31,8 @@ EXACT_UP_TO = 16  # factors: above, conjugate gradients cost less than normal eq
 IN_CACHE = 1 << 20  # numbers in a table of products: 4 MiB are read twice as fast as what does not fit the cache
 MOST_AT_ONCE = 1 << 26  # numbers in the systems of some rows: 256 MiB
 MAY_RISE = 1e-3  # of the objective: rounding in float32 stays far below
+REG_SVDPP, REG_IMPLICIT = 1.6, 60.0  # chosen like `penalties.REG`
+STEPS_IMPLICIT = 5  # of conjugate gradients for Y in a sweep: from a warm start few will do
 
 
 def als(
@@ -47,10 +51,13 @@ def als(
     seed: int = 0,
     dtype: str = "float32",
     device: str | torch.device = "cpu",
+    implicit: Ratings | None = None,
+    reg_implicit: float = REG_IMPLICIT,
     valid: Ratings | None = None,
     patience: int | None = None,
     history: History | None = None,
     watch: Callable[[Factors], Any] | None = None,
+    log_dir: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Factors:
     """Fit a factorisation by alternating least squares and return its five arrays.
@@ -91,6 +98,10 @@ def als(
         Precision of everything. "float64" for tiny penalties, and for comparisons to many digits.
     device : str or torch.device
         "cpu", "cuda", or "auto" as in `fit`.
+    implicit : Ratings, optional
+        Whose items count as implicit feedback, whatever their value: see `svdpp`.
+    reg_implicit : float
+        λ of that part, above 0.
     valid : Ratings, optional
         Judged after every sweep and never trained on; see `history` and `patience`.
     patience : int, optional
@@ -99,6 +110,8 @@ def als(
         An empty `History()` to be filled: RMSE after each sweep, seconds, and why it stopped.
     watch : function of Factors, optional
         Called after every sweep.
+    log_dir : path, optional
+        A new folder for TensorBoard's event files, with what `fit` puts there and the objective.
     progress : bool
         Show a bar for what takes over two seconds.
 
@@ -112,7 +125,9 @@ def als(
     ------
     ValueError
         For settings that do not fit together, item factors that start at zero, or a penalty of zero where a
-        row then has no unique solution; before anything is trained.
+        row then has no unique solution, or a `log_dir` that holds another run; before anything is trained.
+    OSError
+        When `log_dir` cannot be written.
     DivergenceError
         When rounding spoils the solution, as float32 does with a tiny penalty: the objective rises, a
         system cannot be solved, or a number is not finite.
@@ -136,40 +151,48 @@ def als(
     if solver == "auto":
         solver = "exact" if n_factors <= EXACT_UP_TO else "cg"
     _check(train, n_factors, penalty, biased, sweeps, solver, cg_steps, start, seed, dtype)
+    _check_implicit(train, n_factors, implicit, reg_implicit)
     _check_judging(train, valid, patience, history)
     if start is None:
         start = drawn(train, n_factors, float(init_std), seed)
     if n_factors and not start.item_factors.any():
         raise ValueError(f"init_std={init_std}: item factors of zero are a saddle that no sweep leaves; start above 0")
     target, reason = _device(device, len(train), start)
-    sides = _Sides(train, start, penalty, biased, dtype, target)
+    if implicit is None:
+        sides = _Sides(train, start, penalty, biased, dtype, target)
+    else:
+        sides = _ImplicitSides(train, start, penalty, biased, dtype, target, implicit, float(reg_implicit))
     half = _exact(sides.x.shape[1], max(len(sides.x), len(sides.y)), target) if solver == "exact" else None
     half = half or _conjugate_gradients(cg_steps)
-    judged = valid is not None or history is not None or watch is not None
+    judged = any(wish is not None for wish in (valid, history, watch, log_dir))
     history = History() if history is None else history
     history.n_train, history.device, history.device_reason = len(train), str(target), reason
     seconds, done, best = 0.0, 0, sides.factors()
+    latest = best
     sides.look(0, cheap=not judged and solver == "exact")
     if judged:
         _judge(history, best, sides.error, valid, 0.0)
+    log = None if log_dir is None else Logbook(log_dir)
 
     bar = display.progress(range(1, sweeps + 1), show=progress, unit="sweep")
     try:
+        if log is not None:
+            _note(log, history, best, sides.objective, valid or train)
         for done in bar:
             begun = time.perf_counter()
-            x = half(sides.users, sides.x, sides.y, biased)
-            y = half(sides.items, sides.y, x, biased)
-            sides.x, sides.y = x, y
+            sides.sweep(half)
             seconds += time.perf_counter() - begun
             # a look at all errors costs a fifth of a sweep with few factors: after 4, 8, 16 … and the last
             if judged or done == sweeps or (done > 2 and not done & (done - 1)):
                 sides.look(done)
             if judged:
-                factors = sides.factors()
-                _judge(history, factors, sides.error, valid, seconds)
-                best = factors if history.best_epoch == history.epochs else best
+                latest = sides.factors()
+                _judge(history, latest, sides.error, valid, seconds)
+                best = latest if history.best_epoch == history.epochs else best
+                if log is not None:
+                    _note(log, history, latest, sides.objective, valid or train)
                 if watch is not None:
-                    watch(factors)
+                    watch(latest)
             if patience is not None and history.epochs - history.best_epoch >= patience:
                 history.stopped = "early"
                 break
@@ -179,7 +202,64 @@ def als(
         print(f"interrupted in sweep {done}: the factors so far are kept")
     finally:
         bar.close()
+        if log is not None:
+            settings = {"model": "als" if implicit is None else "svdpp", "n_factors": n_factors, "solver": solver,
+                        "sweeps": sweeps, "seed": seed, **penalty_settings(penalty)}  # fmt: skip
+            log.close(history, settings, (latest if patience is None else best).item_factors, train)
     return sides.factors() if patience is None else best
+
+
+def svdpp(
+    train: Ratings,
+    n_factors: int = 20,
+    *,
+    implicit: Ratings | None = None,
+    reg: float | Penalty | None = None,
+    reg_implicit: float = REG_IMPLICIT,
+    **options: Any,
+) -> Factors:
+    """Fit SVD++, a factorisation that also learns from *which* items a user rated, by least squares.
+
+    r̂_ui = μ + b_u + b_i + q_i · (p_u + |N(u)|^-½ Σ_{j ∈ N(u)} y_j), with N(u) the items that u rated. What
+    comes back has the whole bracket as the user's factors, so it predicts like any other `Factors`.
+
+    Parameters
+    ----------
+    train : Ratings
+    n_factors : int
+        k, from 1.
+    implicit : Ratings, optional
+        The pairs that make up N(u), whatever their values, in the numbering of `train`; default `train`. Test
+        pairs do not belong here: that somebody will rate a film tells how they will.
+    reg : float or Penalty, optional
+        As in `als`, but λ is 1.6 by default.
+    reg_implicit : float
+        λ of λ Σ_j ‖y_j‖², above 0, default 60.
+    **options
+        All others of `als`.
+
+    Returns
+    -------
+    Factors
+        A user without ratings in `train` has the factors that N(u) gives.
+
+    Raises
+    ------
+    ValueError, DivergenceError
+        As `als`.
+
+    Notes
+    -----
+    Seen from f_u = p_u + X Y, where X has |N(u)|^-½ at the pairs, the penalty λ n_u^α ‖f_u - (X Y)_u‖² draws a user's
+    factors to what N(u) predicts instead of to zero. So f_u is half a sweep of `als` with another right side, and Y
+    a ridge regression of all f_u on X, by a few conjugate gradients in each sweep: no step raises the objective.
+
+    The model: Y. Koren, Factorization Meets the Neighborhood (KDD 2008), eq. 15, there by gradient descent.
+    """
+    if reg is None:
+        reg = REG_SVDPP
+    implicit = train if implicit is None else implicit
+    return als(train, n_factors, reg=reg, implicit=implicit, reg_implicit=reg_implicit, **options)
 
 
 def _remedy(dtype: str) -> str:
@@ -193,6 +273,13 @@ def _judge(history: History, factors: Factors, error: float, valid: Ratings | No
     history.seconds.append(seconds)
 
 
+def _note(log: Logbook, history: History, factors: Factors, objective: float, shown: Ratings) -> None:
+    some = even_sample(len(shown))
+    tables = {name: getattr(factors, name) for name in ARRAYS[1:]}
+    predictions = factors.predict(shown.users[some], shown.items[some])
+    log.epoch(history.epochs, history.last() | {"objective": objective}, tables, predictions)
+
+
 # -- one side after the other ----------------------------------------------------------------------
 
 
@@ -202,6 +289,7 @@ class _Side(NamedTuple):
     rest: torch.Tensor  # (n, n_other) CSR: r - μ
     ones: torch.Tensor  # (n, n_other) CSR: 1 at the same places
     price: torch.Tensor  # (n, unknowns): λ n^α
+    prior: torch.Tensor | None = None  # (n, unknowns): where the price draws the rows to, if not to zero
 
 
 class _Sides:
@@ -253,6 +341,10 @@ class _Sides:
         )
         return made
 
+    def sweep(self, half: Callable[..., torch.Tensor]) -> None:
+        x = half(self.users, self.x, self.y, self.biased)
+        self.x, self.y = x, half(self.items, self.y, x, self.biased)
+
     def look(self, done: int, cheap: bool = False) -> None:
         """Measure RMSE and objective, and refuse what no exact solution can bring about.
 
@@ -274,7 +366,7 @@ class _Sides:
 
     def cost(self, x: torch.Tensor, y: torch.Tensor) -> float:
         """The whole penalty."""
-        pairs = (x, self.users.price), (y, self.items.price)
+        pairs = (_less(x, self.users.prior), self.users.price), (_less(y, self.items.prior), self.items.price)
         return sum((table.square() * price).sum(dtype=torch.float64).item() for table, price in pairs)
 
     def factors(self) -> Factors:
@@ -283,6 +375,58 @@ class _Sides:
             return Factors(self.start.mean, x[:, -1], y[:, -1], x[:, :-1], y[:, :-1])
         kind = x.dtype
         return Factors(self.start.mean, self.start.user_biases.astype(kind), self.start.item_biases.astype(kind), x, y)
+
+
+class _ImplicitSides(_Sides):
+    """Both sides where the users' factors are drawn to X Y: the mean of a user's rated items in Y, times √|N(u)|."""
+
+    def __init__(self, train, start, penalty, biased, dtype, device, implicit: Ratings, reg: float) -> None:
+        super().__init__(train, start, penalty, biased, dtype, device)
+        self.k, self.reg = start.n_factors, reg
+        share = 1 / np.sqrt(np.maximum(implicit.user_counts, 1))[implicit.users]
+        X = scipy.sparse.csr_array((share, (implicit.users, implicit.items)), shape=(train.n_users, train.n_items))
+        self.X, self.Xt = self._matrix(X), self._matrix(X.T.tocsr())
+        price = torch.tensor(penalty.reg * train.user_counts.astype(np.float64) ** penalty.power, **self.make)
+        self.price = price.where(torch.from_numpy(train.user_counts > 0).to(device), 0)[:, None]
+        # Jacobi's preconditioner: the diagonal of Xᵀ W X + λ
+        squares = self._matrix((X * X).T.tocsr())
+        self.scale = 1 / (squares @ self.price + reg)
+        self.table = torch.zeros(train.n_items, self.k, **self.make)
+        self.users = self.users._replace(prior=torch.zeros_like(self.x))
+
+    def _matrix(self, X) -> torch.Tensor:
+        parts = torch.from_numpy(X.indptr.astype(np.int32)), torch.from_numpy(X.indices.astype(np.int32))
+        starts, columns = (part.to(self.make["device"]) for part in parts)
+        return csr_tensor(starts, columns, torch.tensor(X.data, **self.make), X.shape)
+
+    def sweep(self, half: Callable[..., torch.Tensor]) -> None:
+        self.x = half(self.users, self.x, self.y, self.biased)
+        self._solve_table()
+        self.y = half(self.items, self.y, self.x, self.biased)
+
+    def _solve_table(self) -> None:
+        """Ridge regression of the users' factors on what they rated, by conjugate gradients: (Xᵀ W X + λ) Y = Xᵀ W P."""
+        prior = self.users.prior[:, : self.k]
+        residual = self.Xt @ (self.price * (self.x[:, : self.k] - prior)) - self.reg * self.table
+        direction = towards = residual * self.scale
+        height = (residual * towards).sum(dim=0)
+        for _ in range(STEPS_IMPLICIT):
+            seen = self.X @ direction
+            pushed = self.Xt @ (self.price * seen) + self.reg * direction
+            length = _ratio(height, (direction * pushed).sum(dim=0))
+            self.table.addcmul_(direction, length)
+            prior.addcmul_(seen, length)
+            residual = residual - pushed * length
+            towards = residual * self.scale
+            before, height = height, (residual * towards).sum(dim=0)
+            direction = towards + direction * _ratio(height, before)
+
+    def cost(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        return super().cost(x, y) + self.reg * self.table.square().sum(dtype=torch.float64).item()
+
+
+def _less(table: torch.Tensor, prior: torch.Tensor | None) -> torch.Tensor:
+    return table if prior is None else table - prior
 
 
 def _own(table: torch.Tensor, biased: bool) -> torch.Tensor:
@@ -297,8 +441,10 @@ def _other(table: torch.Tensor, biased: bool) -> torch.Tensor:
     return _wide(torch.cat(columns, dim=1))
 
 
-def _wide(table: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.pad(table, (0, -table.shape[1] % LANES))
+def _wide(table: torch.Tensor, width: int | None = None) -> torch.Tensor:
+    """With columns of zeros on the right, up to `width`, by default the next multiple of `LANES`."""
+    width = table.shape[1] + -table.shape[1] % LANES if width is None else width
+    return torch.nn.functional.pad(table, (0, width - table.shape[1]))
 
 
 def _exact(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., torch.Tensor]:
@@ -323,6 +469,8 @@ def _exact(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., 
         if biased:
             target -= sums[:, :n_unknowns]
             sums = sums[:, n_unknowns:]
+        if side.prior is not None:
+            target.addcmul_(side.price, side.prior)
         solved = []
         for some, price, right in zip(sums.split(height), side.price.split(height), target.split(height), strict=True):
             system = some.index_select(1, place.ravel()).view(-1, n_unknowns, n_unknowns)
@@ -344,12 +492,13 @@ def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
         left, right = _own(own, biased), _other(other, biased)
         unknown = torch.zeros(left.shape[1], dtype=own.dtype, device=own.device)
         unknown[:n_unknowns] = 1
-        price = _wide(side.price)
+        price = _wide(side.price, left.shape[1])  # which has a column of ones more, so perhaps eight
         diagonal = side.ones @ right.square() + price
         scale = unknown / diagonal.where(diagonal > 0, 1)
         # the residual FᵀF x - Fᵀe + price x, downhill: the errors of the whole predictions, times the features
         residual = torch.sparse.sampled_addmm(side.rest, left, right.T, alpha=-1) @ right
-        residual.addcmul_(price, left, value=-1)
+        drawn_to_zero = left if side.prior is None else left - _wide(side.prior, left.shape[1])
+        residual.addcmul_(price, drawn_to_zero, value=-1)
         towards = residual * scale
         direction, height = towards, _dots(residual, towards)
         last = min(steps, 2 * n_unknowns) - 1  # beyond, there are only rounding errors left to amplify
@@ -416,6 +565,16 @@ def _check_judging(train: Ratings, valid: Ratings | None, patience: int | None, 
         raise ValueError(f"patience={patience}: early stopping needs validation ratings and a patience of 1 or more")
     if history is not None and not (isinstance(history, History) and not history.train_rmse):
         raise ValueError("history= takes a new, empty History() and fills it")
+
+
+def _check_implicit(train: Ratings, n_factors: int, implicit: Ratings | None, reg: float) -> None:
+    if implicit is None:
+        return
+    require_same_labels(train, implicit)
+    if not n_factors:
+        raise ValueError("n_factors=0: implicit feedback moves the users' factors, so there must be some")
+    if not 0 < reg < float("inf"):
+        raise ValueError(f"reg_implicit={reg!r}: the price of implicit factors is a finite number above 0")
 
 
 def _device(device: str | torch.device, n_ratings: int, start: Factors | None) -> tuple[torch.device, str]:

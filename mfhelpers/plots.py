@@ -123,6 +123,54 @@ def lines(series: Mapping[str, Any], x: Any = None, *, ax: Any = None, **axes: A
     return ax
 
 
+def dots(table: Any, *, ax: Any = None, **axes: Any) -> Any:
+    """Draw the columns of a data frame as rows of dots, one for each of its rows, with a bar at their mean.
+
+    Parameters
+    ----------
+    table : DataFrame
+    ax : matplotlib axes, optional
+        Default: those of a new figure, as high as there are columns.
+    **axes
+        What `Axes.set` takes, at least an xlabel.
+
+    Returns
+    -------
+    The axes; `show(ax.figure, alt=…)` shows them.
+    """
+    ax = _rows(table.columns, ax)
+    for place, name in enumerate(table):
+        values = table[name].to_numpy()
+        ax.plot(values, np.full(len(values), place), "o", color=BLUE, alpha=0.6)
+        ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], "-", color=BLACK)
+    ax.set(**{name: value for name, value in axes.items() if value is not None})
+    return ax
+
+
+def intervals(table: Any, *, ax: Any = None, **axes: Any) -> Any:
+    """Draw a `difference` with its `low` and `high` for each row of a data frame, beside a line at 0.
+
+    Filled where the interval excludes 0, hollow where it does not. Parameters and result as in `dots`.
+    """
+    ax = _rows(table.index, ax)
+    ax.axvline(0, color=BLACK, linestyle="-", linewidth=1)
+    for place, row in enumerate(table.itertuples()):
+        sure = row.low > 0 or row.high < 0
+        ax.plot([row.low, row.high], [place] * 2, "-", color=BLUE, marker="|")
+        ax.plot(row.difference, place, "o", color=BLUE, markerfacecolor=BLUE if sure else "white")
+    ax.set(**{name: value for name, value in axes.items() if value is not None})
+    return ax
+
+
+def _rows(names: Any, ax: Any) -> Any:
+    """Axes with a row for each name, the first on top."""
+    names = list(map(str, names))
+    ax = plt.subplots(figsize=(7.0, 1.2 + 0.42 * len(names)))[1] if ax is None else ax
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), ylabel="algorithm")
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
 def long_tail(ax: Any, counts: Any, **line: Any) -> None:
     """Draw how many ratings each user or item has, most first, on a logarithmic axis."""
     counts = np.sort(np.asarray(counts))[::-1]

@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from . import display
 from .files import replacing
+from .logbook import Logbook, even_sample, penalty_settings
 from .metrics import require_one_each
 from .models import modes_kept, whole_number
 from .penalties import Penalty
@@ -89,6 +90,11 @@ class History:
         """Training speed over all epochs."""
         return self.n_train * self.epochs / self.seconds[-1] if self.seconds[-1] else float("nan")
 
+    def last(self) -> dict[str, float]:
+        """The state after the last epoch, by the names that a log has for it."""
+        valid = {"RMSE/validation": self.valid_rmse[-1]} if self.valid_rmse else {}
+        return {"RMSE/train": self.train_rmse[-1], **valid, "seconds": self.seconds[-1]}
+
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
         """Draw RMSE against epochs and return the axes; `plots.show(ax.figure, alt=…)` shows them."""
         from . import plots  # here, so that training does not load a drawing library
@@ -120,6 +126,7 @@ def fit(
     seed: int = 0,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
+    log_dir: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> History:
     """Train a model in place on batches of shuffled ratings.
@@ -170,6 +177,10 @@ def fit(
     resume : bool
         Continue from `checkpoint` if that file exists, with the same settings but for `epochs`. On
         the CPU the result equals that of an uninterrupted run bit for bit.
+    log_dir : path, optional
+        A new folder for TensorBoard's event files: after every epoch both RMSEs, seconds, learning rate, and
+        histograms of all parameters and of predictions (of `valid`, or else of `train`); at the end the settings
+        with the best RMSE, and the factors of the items with their titles for the projector.
     progress : bool
         Show a bar for what takes over two seconds.
 
@@ -182,9 +193,9 @@ def fit(
     ValueError
         For settings that do not fit together, a penalty that would charge for nothing, data larger than
         the model, parts that are numbered differently, predictions that are not one finite number a pair,
-        or a checkpoint of another training; before anything is trained.
+        a checkpoint of another training, or a `log_dir` that holds another run; before anything is trained.
     OSError
-        When the checkpoint cannot be written: before anything is trained, or with `patience` after
+        When `log_dir` cannot be written, or the checkpoint: before anything is trained, or with `patience` after
         restoring the best epoch.
     DivergenceError
         When the training RMSE stops being a number or exceeds 100 times the rating scale; the
@@ -238,11 +249,19 @@ def fit(
             # the start may remain the best
             best = copy.deepcopy(model.state_dict()) if patience is not None else None
 
+        log = None
+        if log_dir is not None:
+            log = Logbook(log_dir, history.epochs or None)
+            settings = {"model": type(model).__name__, "n_factors": getattr(model, "n_factors", 0),
+                        "optimizer": type(optimizer).__name__, "lr": _rates(optimizer), "batch_size": batch_size,
+                        "epochs": epochs, "seed": seed, **penalty_settings(penalty)}  # fmt: skip
         limit = hopeless(train)
         bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
         try:
             if path is not None:  # before the first epoch too: a path that cannot be written shows now
                 _save(path, identity, model, optimizer, scheduler, shuffling, history, best)
+            if log is not None and not history.epochs:
+                _note(log, history, model, held_out or data, optimizer)
             while history.epochs < epochs and not _out_of_patience(history, patience):
                 before = copy.deepcopy(model.state_dict())
                 with _reproducible(seed, history.epochs, target):
@@ -254,6 +273,8 @@ def fit(
                         f"diverged in epoch {history.epochs} at learning rate {_rates(optimizer)}: "
                         f"training RMSE {history.train_rmse[-1]:.3g}. Try a tenth of the learning rate."
                     )
+                if log is not None:  # before the schedule: the rate that the epoch had
+                    _note(log, history, model, held_out or data, optimizer)
                 if scheduler is not None and by_batch is None:
                     _step_schedule(scheduler, history)
                 if patience is not None and history.best_epoch == history.epochs:
@@ -275,6 +296,8 @@ def fit(
             bar.close()
             if best is not None:
                 model.load_state_dict(best)
+            if log is not None:
+                log.close(history, settings, _item_factors(model, train), train)
     return history
 
 
@@ -453,6 +476,23 @@ def _judge(history: History, model: nn.Module, data: tuple, held_out: tuple | No
     history.train_rmse.append(train_rmse)
     history.valid_rmse += valid_rmse
     history.seconds.append(seconds)
+
+
+@torch.no_grad()
+def _note(log: Logbook, history: History, model: nn.Module, shown: tuple[torch.Tensor, ...], optimizer: Any) -> None:
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    names = ["learning rate"] if len(rates) == 1 else [f"learning rate/{n}" for n in range(len(rates))]
+    tables = {name.removesuffix(".weight"): table.cpu().numpy() for name, table in model.named_parameters()}
+    some = even_sample(len(shown[2]))
+    model.eval()
+    predictions = model(shown[0][some], shown[1][some]).cpu().numpy()
+    log.epoch(history.epochs, history.last() | dict(zip(names, rates, strict=True)), tables, predictions)
+
+
+def _item_factors(model: nn.Module, train: Ratings) -> np.ndarray | None:
+    """What the projector can show, if the model calls it by our name."""
+    table = getattr(getattr(model, "item_factors", None), "weight", None)
+    return table.detach().cpu().numpy() if table is not None and len(table) == train.n_items else None
 
 
 def _out_of_patience(history: History, patience: int | None) -> bool:

@@ -113,7 +113,7 @@ def choose(
             began, errors = time.perf_counter(), []
             for part, held_out in folds:
                 try:
-                    with _interruptions() as noticed:
+                    with interruptions() as noticed:
                         fitted = fit_one(part, **setting)
                     if not hasattr(fitted, "predict"):
                         raise ValueError(
@@ -144,7 +144,7 @@ def choose(
 
 
 @contextmanager
-def _interruptions() -> Iterator[list]:
+def interruptions() -> Iterator[list]:
     """Notes each Ctrl-C: a training that keeps its model when it is interrupted does not pass it on."""
     noticed: list = []
     try:

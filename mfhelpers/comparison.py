@@ -1,0 +1,344 @@
+"""Comparing algorithms over folds and seeds, paired: ours and scikit-surprise's through one adapter."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import display
+from .metrics import evaluate
+from .models import whole_number
+from .ratings import Ratings, require_same_labels
+from .splits import kfold
+from .training import DivergenceError
+from .tuning import interruptions
+
+SCORES = ("rmse", "mae", "train_rmse", "train_mae")
+SECONDS = ("fit_seconds", "test_seconds")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """What `cross_validate` measured.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        A row for each training: `algorithm`, `fold` (from 0), `seed`; `rmse` and `mae` on the test part,
+        `train_rmse` and `train_mae` on the train part, in stars, infinite where it diverged; `fit_seconds`,
+        and `test_seconds` for predicting the test part.
+    test_share : float
+        Test ratings for one training rating, on average over the folds: `differences` needs it.
+    """
+
+    scores: pd.DataFrame
+    test_share: float
+
+    @property
+    def algorithms(self) -> list[str]:
+        """The names, in the order in which they were given."""
+        return list(dict.fromkeys(self.scores.algorithm))
+
+    def by_fold(self, score: str = "rmse") -> pd.DataFrame:
+        """One number for each fold (rows) and algorithm (columns): the mean over seeds."""
+        if score not in SCORES + SECONDS:
+            raise ValueError(f"score={score!r}: choose {', '.join(map(repr, SCORES + SECONDS))}")
+        return self.scores.pivot_table(score, "fold", "algorithm", "mean")[self.algorithms]
+
+    def table(self) -> pd.DataFrame:
+        """A row for each algorithm: means over folds and seeds.
+
+        Columns
+        -------
+        rmse, mae, train_rmse, train_mae : stars
+        sd : of the RMSE over folds, each fold averaged over its seeds; NaN for one fold
+        seed_sd : of the RMSE over seeds within a fold, the mean of all folds; NaN for one seed
+        fit_seconds, test_seconds : medians, since what is loaded on first use belongs to no fold
+        """
+        each = {score: self.by_fold(score).mean() for score in SCORES}
+        seeds = self.scores.groupby(["algorithm", "fold"]).rmse.std().groupby("algorithm").mean()
+        seconds = self.scores.groupby("algorithm")[list(SECONDS)].median()
+        columns = {"rmse": each.pop("rmse"), "sd": self.by_fold().std(), "seed_sd": seeds, **each, **seconds}
+        return pd.DataFrame(columns).loc[self.algorithms].rename_axis("algorithm")
+
+    def differences(self, to: str, score: str = "rmse", level: float = 0.95) -> pd.DataFrame:
+        """How far each algorithm is from one of them, fold by fold, with an interval.
+
+        Parameters
+        ----------
+        to : str
+            The algorithm to compare with.
+        score : {"rmse", "mae", "train_rmse", "train_mae", "fit_seconds", "test_seconds"}
+        level : float
+            Of the interval, between 0 and 1.
+
+        Returns
+        -------
+        DataFrame
+            A row for each other algorithm: `difference` (its mean minus the mean of `to`), `low` and `high`, and
+            `verdict`: "lower" or "higher" only where the interval excludes 0, else "no difference".
+
+        Raises
+        ------
+        ValueError
+            For a name that was not compared, or fewer than two folds.
+
+        Notes
+        -----
+        The difference of a fold is that of the means over its seeds, and a t interval over the J folds has
+        J - 1 degrees of freedom: more seeds are no new ratings. Its variance is (1/J + n_test/n_train) times that of
+        the differences, since folds share most of their training ratings and so agree too well (C. Nadeau,
+        Y. Bengio, Inference for the Generalization Error, Machine Learning 52, 2003).
+        """
+        from scipy import stats
+
+        if to not in self.algorithms:
+            raise ValueError(f"to={to!r} was not compared; there are {', '.join(map(repr, self.algorithms))}")
+        if not 0 < level < 1:
+            raise ValueError(f"level={level!r}: choose a share between 0 and 1, such as 0.95")
+        folds = self.by_fold(score)
+        if len(folds) < 2:
+            raise ValueError(f"{len(folds)} fold: an interval needs two or more")
+        others = [name for name in self.algorithms if name != to]
+        with np.errstate(invalid="ignore"):  # inf - inf, where two diverged
+            apart = folds[others].to_numpy() - folds[[to]].to_numpy()
+        mean, n = apart.mean(axis=0), len(folds)
+        spread = np.full(len(others), np.nan)
+        sound = np.isfinite(apart).all(axis=0)
+        spread[sound] = apart[:, sound].std(axis=0, ddof=1)
+        half = stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 / n + self.test_share)
+        verdict = np.select(
+            [~sound, mean + half < 0, mean - half > 0], ["diverged", "lower", "higher"], "no difference"
+        )
+        columns = {"difference": mean, "low": mean - half, "high": mean + half, "verdict": verdict}
+        return pd.DataFrame(columns, index=pd.Index(others, name="algorithm"))
+
+    def plot(self, to: str | None = None, score: str = "rmse", ax: Any = None, title: str | None = None) -> Any:
+        """Draw each fold's score, or with `to` the differences to that algorithm with their 95 % intervals.
+
+        Returns
+        -------
+        The axes; `plots.show(ax.figure, alt=…)` shows them.
+        """
+        from . import plots  # here, so that a comparison does not load a drawing library
+
+        unit = "seconds" if score in SECONDS else "stars"
+        what = {"rmse": "RMSE", "mae": "MAE", "train_rmse": "training RMSE", "train_mae": "training MAE"}
+        what = what.get(score, score.replace("_", " "))
+        if to is None:
+            return plots.dots(self.by_fold(score), ax=ax, title=title, xlabel=f"{what}, {unit}: a dot a fold")
+        label = f"{what} minus that of {to}, {unit}: mean and 95 % interval"
+        return plots.intervals(self.differences(to, score), ax=ax, title=title, xlabel=label)
+
+    def __repr__(self) -> str:
+        rounds = self.scores[["fold", "seed"]].drop_duplicates()
+        return (
+            f"Comparison({len(self.algorithms)} algorithms, {len(rounds)} rounds)\n{self.table().round(4).to_string()}"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html(border=0, float_format="{:.4f}".format)
+
+
+def cross_validate(
+    algorithms: Mapping[str, Callable[..., Any]],
+    ratings: Ratings,
+    folds: int | Iterable[tuple[Ratings, Ratings]] = 5,
+    seeds: Iterable[int] = (0,),
+    *,
+    clip: bool = True,
+    progress: bool = True,
+) -> Comparison:
+    """Train and judge every algorithm on the same folds with the same seeds.
+
+    Interrupting keeps the rounds (a fold with a seed) that all algorithms have finished.
+
+    Parameters
+    ----------
+    algorithms : dict from a name to a function (train, seed=…) -> predictor
+        A predictor is anything that `evaluate` takes. For scikit-surprise: `from_surprise`. A training
+        that diverges has an infinite error.
+    ratings : Ratings
+    folds : int, or (train, test) pairs
+        A number means `kfold`, the folds of Surprise's ``KFold(n, random_state=42)``.
+    seeds : whole numbers
+        Each algorithm is trained once for each seed on each fold.
+    clip : bool
+        Limit predictions to the rating scale before they are judged.
+    progress : bool
+        Show a bar for what takes over two seconds.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare, or a test rating is in its own train part; before anything is trained.
+    """
+    algorithms = dict(algorithms)
+    unfit = [name for name, algorithm in algorithms.items() if not callable(algorithm)]
+    if not algorithms or unfit:
+        what = f"{unfit[0]!r} is no function" if unfit else "there is no algorithm"
+        raise ValueError(f"{what}: give a dict of functions (train, seed=…) -> predictor, or of from_surprise(…)")
+    seeds = [whole_number("seed", seed) for seed in ([seeds] if np.isscalar(seeds) else seeds)]
+    folds = list(kfold(ratings, whole_number("folds", folds)) if np.isscalar(folds) else folds)
+    if not seeds or not folds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{len(folds)} folds, seeds {seeds}: at least one of each, and no seed twice")
+    for train, test in folds:
+        _check_fold(ratings, train, test)
+    rows, kept = [], 0
+    rounds = itertools.product(enumerate(folds), seeds)
+    bar = display.progress(total=len(folds) * len(seeds) * len(algorithms), show=progress, unit="fit")
+    try:
+        for (fold, (train, test)), seed in rounds:
+            for name, algorithm in algorithms.items():
+                bar.set_postfix_str(name, refresh=False)
+                rows.append(
+                    {"algorithm": name, "fold": fold, "seed": seed, **_trial(algorithm, train, test, seed, clip)}
+                )
+                bar.update()
+            kept = len(rows)
+    except KeyboardInterrupt:
+        if not kept:
+            raise
+        print(f"interrupted after {kept // len(algorithms)} of {len(folds) * len(seeds)} rounds, which are kept")
+    finally:
+        bar.close()
+    share = float(np.mean([len(test) / len(train) for train, test in folds]))
+    return Comparison(pd.DataFrame(rows[:kept]), share)
+
+
+def _check_fold(ratings: Ratings, train: Ratings, test: Ratings) -> None:
+    for part in (train, test):
+        require_same_labels(ratings, part)
+    pairs = [part.users * part.n_items + part.items for part in (train, test)]
+    leaked = int(np.isin(pairs[1], pairs[0]).sum())
+    if leaked:
+        raise ValueError(
+            f"{leaked:,} of {len(test):,} test ratings are in the train part too: what it tells is no error"
+        )
+
+
+def _trial(algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: int, clip: bool) -> dict[str, float]:
+    """Train once and judge it on both parts."""
+    prepare = getattr(algorithm, "prepare", None)
+    data = train if prepare is None else prepare(train)
+    started = time.perf_counter()
+    try:
+        with interruptions() as noticed:
+            fitted = algorithm(data, seed=seed)
+    except DivergenceError:
+        return dict.fromkeys(SCORES, np.inf) | {"fit_seconds": time.perf_counter() - started, "test_seconds": np.nan}
+    seconds = time.perf_counter() - started
+    if noticed:  # and the training returned what it had
+        raise KeyboardInterrupt
+    if not hasattr(fitted, "predict"):
+        raise ValueError(
+            f"an algorithm returned {type(fitted).__name__}: return Factors, or what has predict(users, items)"
+        )
+    started = time.perf_counter()
+    judged = evaluate(fitted, test, clip)
+    tested = time.perf_counter() - started
+    learned = evaluate(fitted, train, clip)
+    return {"rmse": judged.rmse, "mae": judged.mae, "train_rmse": learned.rmse, "train_mae": learned.mae,
+            "fit_seconds": seconds, "test_seconds": tested}  # fmt: skip
+
+
+# -- scikit-surprise -------------------------------------------------------------------------------
+
+
+class from_surprise:
+    """A scikit-surprise algorithm for `cross_validate`, and for single trainings.
+
+    Parameters
+    ----------
+    kind : str or class
+        Such as "SVD", "SVDpp", "BaselineOnly", "KNNBaseline", or a class of your own.
+    **settings
+        Those of the class. `random_state` comes from the seed, and nothing is printed.
+
+    Raises
+    ------
+    ValueError
+        If Surprise has no such algorithm, or it does not take such settings.
+    ImportError
+        If scikit-surprise is not installed.
+
+    Notes
+    -----
+    Ratings become Surprise's `Trainset` directly, in the order and numbering that it would give them itself;
+    `prepare` does so, and its time does not count as training.
+    """
+
+    def __init__(self, kind: Any, **settings: Any) -> None:
+        surprise = _surprise()
+        found = getattr(surprise, kind, None) if isinstance(kind, str) else kind
+        if not (isinstance(found, type) and issubclass(found, surprise.AlgoBase)):
+            raise ValueError(f"Surprise has no algorithm {kind!r}: choose such as 'SVD', 'SVDpp', 'BaselineOnly'")
+        accepted = inspect.signature(found.__init__).parameters
+        self.kind, self.settings = found, dict(settings)
+        self.takes_seed = "random_state" in accepted
+        if "verbose" in accepted:
+            self.settings.setdefault("verbose", False)
+        named = all(p.kind is not p.VAR_KEYWORD for p in accepted.values())
+        unknown = [name for name in settings if named and name not in accepted]
+        if unknown or "random_state" in settings:
+            name = "random_state" if "random_state" in settings else unknown[0]
+            raise ValueError(f"{found.__name__} takes no setting {name!r} here; the seed sets random_state")
+
+    def prepare(self, train: Ratings) -> Any:
+        """The ratings as Surprise's `Trainset`, without its detour over text."""
+        from surprise import Trainset
+
+        inner_u, inner_i = (
+            {raw: at for at, raw in enumerate(dict.fromkeys(ids.tolist()))} for ids in (train.users, train.items)
+        )
+        by_user: dict[int, list] = {u: [] for u in range(len(inner_u))}
+        by_item: dict[int, list] = {i: [] for i in range(len(inner_i))}
+        for raw_u, raw_i, r in zip(train.users.tolist(), train.items.tolist(), train.values.tolist(), strict=True):
+            u, i = inner_u[raw_u], inner_i[raw_i]
+            by_user[u].append((i, r))
+            by_item[i].append((u, r))
+        scale = train.scale.low, train.scale.high
+        return Trainset(by_user, by_item, len(inner_u), len(inner_i), len(train), scale, inner_u, inner_i)
+
+    def __call__(self, train: Any, seed: int = 0) -> SurprisePredictor:
+        """Train on `Ratings`, or on what `prepare` made of them."""
+        trainset = self.prepare(train) if isinstance(train, Ratings) else train
+        seeded = {"random_state": seed} if self.takes_seed else {}
+        model = self.kind(**self.settings, **seeded)
+        model.fit(trainset)
+        return SurprisePredictor(model)
+
+
+class SurprisePredictor:
+    """A fitted Surprise algorithm as `evaluate` wants it; `model` is the algorithm itself."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def predict(self, users: Any, items: Any) -> np.ndarray:
+        """Surprise's estimates, not clipped; unknown users and items get what the algorithm gives them."""
+        pairs = zip(np.asarray(users).tolist(), np.asarray(items).tolist(), strict=True)
+        return np.array([self.model.predict(u, i, clip=False).est for u, i in pairs], dtype=np.float64)
+
+
+def _surprise() -> Any:
+    # importing it makes a folder for downloads in the home directory, unless it is told another place
+    os.environ.setdefault("SURPRISE_DATA_FOLDER", tempfile.gettempdir())
+    try:
+        import surprise
+    except ImportError as error:
+        raise ImportError("scikit-surprise is not installed: pip install -c constraints.txt scikit-surprise") from error
+    return surprise

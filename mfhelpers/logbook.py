@@ -1,0 +1,141 @@
+"""TensorBoard's event files: what `fit` and `als` write when they are given a `log_dir`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .penalties import Penalty
+from .ratings import Ratings
+
+MOST_PREDICTIONS = 1 << 14  # in a histogram: an even sample of more
+MOST_ITEMS = 10_000  # on the map: the most rated; with many more a browser gets slow
+EVENTS = "events.out.tfevents*"
+
+
+class Logbook:
+    """One run in one folder: scalars and histograms for each epoch, settings and a map of the items at the end.
+
+    Parameters
+    ----------
+    log_dir : path
+        The folder of this run, to be made. ``tensorboard --logdir`` takes it, or its parent with all runs.
+    continued_at : int, optional
+        The last epoch of a training that is continued here: what the folder holds of later ones no longer counts.
+
+    Raises
+    ------
+    ValueError
+        If the folder already holds a run, which is not continued.
+    OSError
+        If it cannot be made or written.
+    ImportError
+        If TensorBoard is not installed.
+
+    Notes
+    -----
+    A disk that fills up later ends the log with a warning, and not the training.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike, continued_at: int | None = None) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError("log_dir needs TensorBoard: pip install -c constraints.txt tensorboard") from error
+        self.path, self.broken = Path(log_dir), False
+        if continued_at is None and self.path.is_dir() and any(self.path.glob(EVENTS)):
+            raise ValueError(
+                f"log_dir={str(log_dir)!r} holds a run already, and two runs in one folder are drawn as one zigzag: "
+                "name a new folder, or delete this one"
+            )
+        purge = {} if continued_at is None else {"purge_step": continued_at + 1}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.writer = SummaryWriter(str(self.path), **purge)
+        except OSError as error:
+            raise OSError(f"log_dir={str(log_dir)!r} cannot be written ({error}): name another folder") from error
+
+    def epoch(
+        self, number: int, scalars: Mapping[str, float], tables: Mapping[str, np.ndarray], predictions: np.ndarray
+    ) -> None:
+        """Note the state after an epoch or sweep: numbers, and histograms of tables and predictions."""
+        with self._no_harm():
+            for name, value in scalars.items():
+                self.writer.add_scalar(name, value, number)
+            for name, values in {
+                **{f"learned/{name}": t for name, t in tables.items()},
+                "predictions": predictions,
+            }.items():
+                if values.size and np.isfinite(values).all():
+                    self.writer.add_histogram(name, values, number)
+            self.writer.flush()  # so that a page that is open shows it
+
+    def close(self, history: Any, settings: Mapping[str, Any], item_factors: np.ndarray | None, train: Ratings) -> None:
+        """Note the settings with what came of them, and put the items on the map."""
+        from torch.utils.tensorboard.summary import hparams
+
+        best = history.best_epoch
+        results = {"result/RMSE": (history.valid_rmse or history.train_rmse)[best], "result/epoch": best}
+        with self._no_harm():
+            for summary in hparams({name: _plain(value) for name, value in settings.items()}, results):
+                self.writer.file_writer.add_summary(summary)
+            for name, value in results.items():
+                self.writer.add_scalar(name, value, history.epochs)
+            if item_factors is not None and item_factors.shape[1]:
+                self._map(history.epochs, item_factors, train)
+            self.writer.close()
+
+    def _map(self, number: int, item_factors: np.ndarray, train: Ratings) -> None:
+        most = np.argsort(-train.item_counts, kind="stable")[:MOST_ITEMS]
+        shown = most[train.item_counts[most] > 0]
+        columns = {"title": train.item_ids if train.titles is None else train.titles}
+        if train.genres is not None:
+            columns["genres"] = train.genres
+        columns["ratings"] = train.item_counts
+        # tabs and line ends are what separates cells in the file
+        rows = [[" ".join(str(column[i]).split()) for column in columns.values()] for i in shown]
+        self.writer.add_embedding(item_factors[shown], rows, None, number, "items", list(columns))
+
+    @contextmanager
+    def _no_harm(self) -> Iterator[None]:
+        """The first failure ends the log, with a warning; what comes later is not written."""
+        if self.broken:
+            self.writer = _Nothing()
+        try:
+            yield
+        except OSError as error:
+            self.broken = True
+            warnings.warn(f"the log in {self.path} ends here ({error}); the training goes on", RuntimeWarning, 4)
+
+
+class _Nothing:
+    """Takes whatever a writer takes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self if name == "file_writer" else lambda *arguments: None
+
+
+def even_sample(n: int) -> slice:
+    """Which of n ratings a histogram of predictions shows."""
+    return slice(None, None, -(-n // MOST_PREDICTIONS))
+
+
+def penalty_settings(penalty: Penalty) -> dict[str, float]:
+    """A penalty as the table of hyper-parameters names it."""
+    return {"reg": penalty.reg, "reg_exponent": penalty.power, "reg_biases": penalty.biases}
+
+
+def _plain(value: Any) -> Any:
+    """What the table of hyper-parameters can hold; text that is a number becomes one."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, (bool, int, float)):
+        value = str(value)
+        with suppress(ValueError):
+            value = float(value)
+    return value
