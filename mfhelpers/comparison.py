@@ -52,7 +52,8 @@ class Comparison:
         """One number for each fold (rows) and algorithm (columns): the mean over seeds."""
         if score not in SCORES + SECONDS:
             raise ValueError(f"score={score!r}: choose {', '.join(map(repr, SCORES + SECONDS))}")
-        return self.scores.pivot_table(score, "fold", "algorithm", "mean")[self.algorithms]
+        # dropna: an algorithm that diverged everywhere has no time for predicting, but a column
+        return self.scores.pivot_table(score, "fold", "algorithm", "mean", dropna=False)[self.algorithms]
 
     def table(self) -> pd.DataFrame:
         """A row for each algorithm: means over folds and seeds.
@@ -60,15 +61,19 @@ class Comparison:
         Columns
         -------
         rmse, mae, train_rmse, train_mae : stars
-        sd : of the RMSE over folds, each fold averaged over its seeds; NaN for one fold
-        seed_sd : of the RMSE over seeds within a fold, the mean of all folds; NaN for one seed
+        sd : of the RMSE over folds, each fold averaged over its seeds; NaN for one fold, or where one diverged
+        seed_sd : of the RMSE over seeds within a fold, the mean of all folds; NaN for one seed, or likewise
         fit_seconds, test_seconds : medians, since what is loaded on first use belongs to no fold
         """
         each = {score: self.by_fold(score).mean() for score in SCORES}
-        seeds = self.scores.groupby(["algorithm", "fold"]).rmse.std().groupby("algorithm").mean()
+        finite = self.scores.replace(np.inf, np.nan)
+        seeds = finite.groupby(["algorithm", "fold"]).rmse.std().groupby("algorithm").mean()
+        folds = finite.groupby(["algorithm", "fold"]).rmse.mean().groupby("algorithm").std()
         seconds = self.scores.groupby("algorithm")[list(SECONDS)].median()
-        columns = {"rmse": each.pop("rmse"), "sd": self.by_fold().std(), "seed_sd": seeds, **each, **seconds}
-        return pd.DataFrame(columns).loc[self.algorithms].rename_axis("algorithm")
+        columns = {"rmse": each.pop("rmse"), "sd": folds, "seed_sd": seeds, **each, **seconds}
+        table = pd.DataFrame(columns).loc[self.algorithms].rename_axis("algorithm")
+        table.loc[np.isinf(table.rmse), ["sd", "seed_sd"]] = np.nan
+        return table
 
     def differences(self, to: str, score: str = "rmse", level: float = 0.95) -> pd.DataFrame:
         """How far each algorithm is from one of them, fold by fold, with an interval.
@@ -85,7 +90,8 @@ class Comparison:
         -------
         DataFrame
             A row for each other algorithm: `difference` (its mean minus the mean of `to`), `low` and `high`, and
-            `verdict`: "lower" or "higher" only where the interval excludes 0, else "no difference".
+            `verdict`: "lower" or "higher" only where the interval excludes 0, else "no difference". After a
+            divergence there is no interval (NaN), and the verdict is "diverged".
 
         Raises
         ------
@@ -111,7 +117,7 @@ class Comparison:
         others = [name for name in self.algorithms if name != to]
         with np.errstate(invalid="ignore"):  # inf - inf, where two diverged
             apart = folds[others].to_numpy() - folds[[to]].to_numpy()
-        mean, n = apart.mean(axis=0), len(folds)
+            mean, n = apart.mean(axis=0), len(folds)
         spread = np.full(len(others), np.nan)
         sound = np.isfinite(apart).all(axis=0)
         spread[sound] = apart[:, sound].std(axis=0, ddof=1)
@@ -170,7 +176,7 @@ def cross_validate(
     ratings : Ratings
     folds : int, or (train, test) pairs
         A number means `kfold`, the folds of Surprise's ``KFold(n, random_state=42)``.
-    seeds : whole numbers
+    seeds : whole numbers, or one
         Each algorithm is trained once for each seed on each fold.
     clip : bool
         Limit predictions to the rating scale before they are judged.
@@ -215,7 +221,8 @@ def cross_validate(
         print(f"interrupted after {kept // len(algorithms)} of {len(folds) * len(seeds)} rounds, which are kept")
     finally:
         bar.close()
-    share = float(np.mean([len(test) / len(train) for train, test in folds]))
+    judged = folds[: rows[kept - 1]["fold"] + 1]
+    share = float(np.mean([len(test) / len(train) for train, test in judged]))
     return Comparison(pd.DataFrame(rows[:kept]), share)
 
 
@@ -234,25 +241,30 @@ def _trial(algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: i
     """Train once and judge it on both parts."""
     prepare = getattr(algorithm, "prepare", None)
     data = train if prepare is None else prepare(train)
-    started = time.perf_counter()
-    try:
-        with interruptions() as noticed:
-            fitted = algorithm(data, seed=seed)
-    except DivergenceError:
-        return dict.fromkeys(SCORES, np.inf) | {"fit_seconds": time.perf_counter() - started, "test_seconds": np.nan}
-    seconds = time.perf_counter() - started
+    diverged = dict.fromkeys(SCORES, np.inf) | {"test_seconds": np.nan}
+    started, fitted = time.perf_counter(), None
+    with interruptions() as noticed:
+        try:
+            fitted, failed = algorithm(data, seed=seed), False
+        except DivergenceError:
+            failed = True
+    spent = {"fit_seconds": time.perf_counter() - started}
     if noticed:  # and the training returned what it had
         raise KeyboardInterrupt
+    if failed:
+        return diverged | spent
     if not hasattr(fitted, "predict"):
         raise ValueError(
             f"an algorithm returned {type(fitted).__name__}: return Factors, or what has predict(users, items)"
         )
-    started = time.perf_counter()
-    judged = evaluate(fitted, test, clip)
-    tested = time.perf_counter() - started
-    learned = evaluate(fitted, train, clip)
-    return {"rmse": judged.rmse, "mae": judged.mae, "train_rmse": learned.rmse, "train_mae": learned.mae,
-            "fit_seconds": seconds, "test_seconds": tested}  # fmt: skip
+    try:
+        started = time.perf_counter()
+        judged = evaluate(fitted, test, clip)
+        spent["test_seconds"] = time.perf_counter() - started
+        learned = evaluate(fitted, train, clip)
+    except DivergenceError:
+        return diverged | spent
+    return {"rmse": judged.rmse, "mae": judged.mae, "train_rmse": learned.rmse, "train_mae": learned.mae, **spent}
 
 
 # -- scikit-surprise -------------------------------------------------------------------------------
@@ -286,13 +298,12 @@ class from_surprise:
         found = getattr(surprise, kind, None) if isinstance(kind, str) else kind
         if not (isinstance(found, type) and issubclass(found, surprise.AlgoBase)):
             raise ValueError(f"Surprise has no algorithm {kind!r}: choose such as 'SVD', 'SVDpp', 'BaselineOnly'")
-        accepted = inspect.signature(found.__init__).parameters
+        accepted = _accepted(found, surprise.AlgoBase)
         self.kind, self.settings = found, dict(settings)
         self.takes_seed = "random_state" in accepted
         if "verbose" in accepted:
             self.settings.setdefault("verbose", False)
-        named = all(p.kind is not p.VAR_KEYWORD for p in accepted.values())
-        unknown = [name for name in settings if named and name not in accepted]
+        unknown = [name for name in settings if name not in accepted]
         if unknown or "random_state" in settings:
             name = "random_state" if "random_state" in settings else unknown[0]
             raise ValueError(f"{found.__name__} takes no setting {name!r} here; the seed sets random_state")
@@ -323,7 +334,10 @@ class from_surprise:
 
 
 class SurprisePredictor:
-    """A fitted Surprise algorithm as `evaluate` wants it; `model` is the algorithm itself."""
+    """A fitted Surprise algorithm as `evaluate` wants it; `model` is the algorithm itself.
+
+    Surprise goes on when its numbers overflow, so a divergence shows here: `predict` raises `DivergenceError`.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -331,7 +345,24 @@ class SurprisePredictor:
     def predict(self, users: Any, items: Any) -> np.ndarray:
         """Surprise's estimates, not clipped; unknown users and items get what the algorithm gives them."""
         pairs = zip(np.asarray(users).tolist(), np.asarray(items).tolist(), strict=True)
-        return np.array([self.model.predict(u, i, clip=False).est for u, i in pairs], dtype=np.float64)
+        estimates = np.array([self.model.predict(u, i, clip=False).est for u, i in pairs], dtype=np.float64)
+        if not np.isfinite(estimates).all():
+            raise DivergenceError(f"{type(self.model).__name__} diverged: try a tenth of its learning rate")
+        return estimates
+
+
+def _accepted(kind: type, last: type) -> set[str]:
+    """The settings of a class: those of its constructor and, where that passes on the others, of its bases'."""
+    accepted = set()
+    for base in kind.__mro__:
+        if base is last:  # which looks up these two among whatever it is given
+            return accepted | {"bsl_options", "sim_options"}
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            accepted |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+            if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+                break
+    return accepted
 
 
 def _surprise() -> Any:

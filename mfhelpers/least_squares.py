@@ -164,6 +164,7 @@ def als(
         sides = _ImplicitSides(train, start, penalty, biased, dtype, target, implicit, float(reg_implicit))
     half = _exact(sides.x.shape[1], max(len(sides.x), len(sides.y)), target) if solver == "exact" else None
     half = half or _conjugate_gradients(cg_steps)
+    log = None if log_dir is None else Logbook(log_dir)
     judged = any(wish is not None for wish in (valid, history, watch, log_dir))
     history = History() if history is None else history
     history.n_train, history.device, history.device_reason = len(train), str(target), reason
@@ -172,7 +173,8 @@ def als(
     sides.look(0, cheap=not judged and solver == "exact")
     if judged:
         _judge(history, best, sides.error, valid, 0.0)
-    log = None if log_dir is None else Logbook(log_dir)
+    if log is not None:
+        log.begin()
 
     bar = display.progress(range(1, sweeps + 1), show=progress, unit="sweep")
     try:
@@ -199,12 +201,15 @@ def als(
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         sides.look(done)
+        latest = sides.factors()
         print(f"interrupted in sweep {done}: the factors so far are kept")
     finally:
         bar.close()
         if log is not None:
             settings = {"model": "als" if implicit is None else "svdpp", "n_factors": n_factors, "solver": solver,
                         "sweeps": sweeps, "seed": seed, **penalty_settings(penalty)}  # fmt: skip
+            if implicit is not None:
+                settings["reg_implicit"] = reg_implicit
             log.close(history, settings, (latest if patience is None else best).item_factors, train)
     return sides.factors() if patience is None else best
 

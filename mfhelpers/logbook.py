@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ class Logbook:
     ----------
     log_dir : path
         The folder of this run, to be made. ``tensorboard --logdir`` takes it, or its parent with all runs.
-    continued_at : int, optional
-        The last epoch of a training that is continued here: what the folder holds of later ones no longer counts.
+    continued : bool
+        Whether a training that may have been logged here is continued.
 
     Raises
     ------
@@ -43,23 +44,29 @@ class Logbook:
     A disk that fills up later ends the log with a warning, and not the training.
     """
 
-    def __init__(self, log_dir: str | os.PathLike, continued_at: int | None = None) -> None:
+    def __init__(self, log_dir: str | os.PathLike, continued: bool = False) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError("log_dir needs TensorBoard: pip install -c constraints.txt tensorboard") from error
-        self.path, self.broken = Path(log_dir), False
-        if continued_at is None and self.path.is_dir() and any(self.path.glob(EVENTS)):
+        self.path = Path(log_dir)
+        if not continued and self.path.is_dir() and any(self.path.glob(EVENTS)):
             raise ValueError(
                 f"log_dir={str(log_dir)!r} holds a run already, and two runs in one folder are drawn as one zigzag: "
                 "name a new folder, or delete this one"
             )
-        purge = {} if continued_at is None else {"purge_step": continued_at + 1}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.writer = SummaryWriter(str(self.path), **purge)
+            with tempfile.TemporaryFile(dir=self.path) as probe:  # TensorBoard's own writer would fail in its thread
+                probe.write(b"x")
         except OSError as error:
             raise OSError(f"log_dir={str(log_dir)!r} cannot be written ({error}): name another folder") from error
+        self.new_writer = SummaryWriter
+
+    def begin(self, at: int = 0, continued: bool = False) -> None:
+        """Open the events; what the folder holds of epochs after `at`, or of all for 0, no longer counts."""
+        purge = {"purge_step": at + (at > 0)} if continued else {}
+        self.writer = self.new_writer(str(self.path), **purge)
 
     def epoch(
         self, number: int, scalars: Mapping[str, float], tables: Mapping[str, np.ndarray], predictions: np.ndarray
@@ -89,6 +96,7 @@ class Logbook:
                 self.writer.add_scalar(name, value, history.epochs)
             if item_factors is not None and item_factors.shape[1]:
                 self._map(history.epochs, item_factors, train)
+        with self._no_harm():
             self.writer.close()
 
     def _map(self, number: int, item_factors: np.ndarray, train: Ratings) -> None:
@@ -100,17 +108,18 @@ class Logbook:
         columns["ratings"] = train.item_counts
         # tabs and line ends are what separates cells in the file
         rows = [[" ".join(str(column[i]).split()) for column in columns.values()] for i in shown]
-        self.writer.add_embedding(item_factors[shown], rows, None, number, "items", list(columns))
+        with redirect_stdout(None):  # it warns of a map of the same epoch, which is written anew
+            self.writer.add_embedding(item_factors[shown], rows, None, number, "items", list(columns))
 
     @contextmanager
     def _no_harm(self) -> Iterator[None]:
         """The first failure ends the log, with a warning; what comes later is not written."""
-        if self.broken:
-            self.writer = _Nothing()
         try:
             yield
-        except OSError as error:
-            self.broken = True
+        except Exception as error:  # of whatever kind: no log is worth a training
+            with suppress(Exception):
+                self.writer.close()
+            self.writer = _Nothing()
             warnings.warn(f"the log in {self.path} ends here ({error}); the training goes on", RuntimeWarning, 4)
 
 

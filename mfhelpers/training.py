@@ -231,8 +231,11 @@ def fit(
         identity = _identity(
             model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler, schedule_every
         )
+    resumed = resume and path.exists()
+    log = None if log_dir is None else Logbook(log_dir, resumed)
+    rates = _rates(optimizer)  # those in the checkpoint may be a schedule's
     with modes_kept(model), _ids_unchecked(model):
-        if resume and path.exists():
+        if resumed:
             history, best = _restore(path, identity, model, optimizer, scheduler, shuffling)
             history.device, history.device_reason, history.stopped = str(target), reason, "finished"
         else:
@@ -249,11 +252,10 @@ def fit(
             # the start may remain the best
             best = copy.deepcopy(model.state_dict()) if patience is not None else None
 
-        log = None
-        if log_dir is not None:
-            log = Logbook(log_dir, history.epochs or None)
+        if log is not None:
+            log.begin(history.epochs, resumed)
             settings = {"model": type(model).__name__, "n_factors": getattr(model, "n_factors", 0),
-                        "optimizer": type(optimizer).__name__, "lr": _rates(optimizer), "batch_size": batch_size,
+                        "optimizer": type(optimizer).__name__, "lr": rates, "batch_size": batch_size,
                         "epochs": epochs, "seed": seed, **penalty_settings(penalty)}  # fmt: skip
         limit = hopeless(train)
         bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
@@ -482,17 +484,22 @@ def _judge(history: History, model: nn.Module, data: tuple, held_out: tuple | No
 def _note(log: Logbook, history: History, model: nn.Module, shown: tuple[torch.Tensor, ...], optimizer: Any) -> None:
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     names = ["learning rate"] if len(rates) == 1 else [f"learning rate/{n}" for n in range(len(rates))]
-    tables = {name.removesuffix(".weight"): table.cpu().numpy() for name, table in model.named_parameters()}
+    tables = {name.removesuffix(".weight"): _array(table) for name, table in model.named_parameters()}
     some = even_sample(len(shown[2]))
     model.eval()
-    predictions = model(shown[0][some], shown[1][some]).cpu().numpy()
+    predictions = _array(model(shown[0][some], shown[1][some]))
     log.epoch(history.epochs, history.last() | dict(zip(names, rates, strict=True)), tables, predictions)
 
 
 def _item_factors(model: nn.Module, train: Ratings) -> np.ndarray | None:
     """What the projector can show, if the model calls it by our name."""
     table = getattr(getattr(model, "item_factors", None), "weight", None)
-    return table.detach().cpu().numpy() if table is not None and len(table) == train.n_items else None
+    return _array(table) if table is not None and len(table) >= train.n_items else None
+
+
+def _array(table: torch.Tensor) -> np.ndarray:
+    table = table.detach().cpu()
+    return table.to(torch.promote_types(table.dtype, torch.float32)).numpy()  # NumPy has no bfloat16
 
 
 def _out_of_patience(history: History, patience: int | None) -> bool:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -183,6 +184,65 @@ def test_lines_without_places_count_from_zero_each_to_its_own_end():
     ax = plots.lines({"short": [5, 6], "long": [1, 2, 3]})
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0, 5], [1, 6]])
     np.testing.assert_array_equal(ax.lines[1].get_xdata(), [0, 1, 2])
+
+
+# -- dots and intervals ----------------------------------------------------------------------------
+
+FOLDS = pd.DataFrame({"second": [0.9, 1.0, 1.4], "first": [0.8, 0.7, 0.9]}, index=[5, 7, 9])
+APART = pd.DataFrame(
+    {"difference": [0.2, -0.3, 0.1, 0.1, -0.1], "low": [0.1, -0.4, -0.1, 0.0, -0.2], "high": [0.3, -0.2, 0.3, 0.2, 0.0]},
+    index=["above", "below", "around", "from zero", "up to zero"],
+)  # fmt: skip
+
+
+def rows(ax) -> list[str]:
+    """The names beside the rows, from top to bottom."""
+    labels = sorted(ax.get_yticklabels(), key=lambda label: -ax.transData.transform((0, label.get_position()[1]))[1])
+    return [label.get_text() for label in labels]
+
+
+def test_dots_has_a_row_for_each_column_with_its_values_and_their_mean():
+    ax = plots.dots(FOLDS, xlabel="RMSE, stars")
+    assert rows(ax) == ["second", "first"]
+    for place, name in enumerate(FOLDS):
+        values, mean = (line for line in ax.lines if place - 0.3 < np.mean(line.get_ydata()) < place + 0.3)
+        np.testing.assert_array_equal(values.get_xydata(), [[value, place] for value in FOLDS[name]])
+        assert (values.get_marker(), values.get_linestyle()) == ("o", "None")
+        np.testing.assert_allclose(mean.get_xdata(), FOLDS[name].mean())
+        assert min(mean.get_ydata()) < place < max(mean.get_ydata())
+
+
+def test_intervals_has_a_row_for_each_difference_from_low_to_high_beside_zero():
+    ax = plots.intervals(APART, xlabel="difference, stars")
+    assert rows(ax) == list(APART.index)
+    zero, *lines = ax.lines
+    assert list(zero.get_xdata()) == [0, 0]
+    for place, (bar, dot) in enumerate(zip(lines[::2], lines[1::2], strict=True)):
+        row = APART.iloc[place]
+        np.testing.assert_array_equal(bar.get_xydata(), [[row.low, place], [row.high, place]])
+        np.testing.assert_array_equal(dot.get_xydata(), [[row.difference, place]])
+
+
+def test_intervals_are_hollow_where_they_hold_zero_at_their_end_too():
+    dots = [line for line in plots.intervals(APART).lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(("draw", "table"), [(plots.dots, FOLDS), (plots.intervals, APART)])
+def test_rows_are_drawn_where_they_are_told_and_can_be_shown_at_once(shown, draw, table):
+    fig, (left, right) = plt.subplots(1, 2)
+    left.set_title("mine")
+    assert draw(table, ax=left, xlabel="stars", title=None) is left
+    assert draw(table, ax=right, xlabel="stars", title="theirs") is right
+    assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("mine", "theirs")
+    plots.show(fig, ALT)
+    plots.show(draw(table, xlabel="stars").figure, ALT)
+    assert len(shown) == 2
+
+
+def test_a_figure_is_higher_for_more_rows():
+    few, many = (plots.intervals(pd.concat([APART] * n)).figure.get_figheight() for n in (1, 2))
+    assert many - few > 5 * 0.3  # inches for each of five more
 
 
 # -- long_tail -------------------------------------------------------------------------------------
