@@ -90,7 +90,7 @@ def residual_svd(
     """
     baseline, k, reg, start = _prepared(train, n_factors, baseline, reg, seed)
     table = _table(train, _rest(train, baseline))
-    return _factors(baseline, *_svds(table, k, start), reg)
+    return _factors(baseline, *_svds(table, k, start, train), reg)
 
 
 def soft_impute(
@@ -162,8 +162,9 @@ def soft_impute(
             P, Q = factors.user_factors, factors.item_factors
             # what is known where it is known, the last prediction elsewhere: P Qᵀ plus the errors
             errors = _table(train, rest - np.einsum("nk,nk->n", P[train.users], Q[train.items]))
-            after = _factors(baseline, *_svds(_filled(errors, P, Q), k, start), reg)
-            moved = after.rms_difference(factors)
+            filled = _filled(errors, P, Q) if P.any() else errors
+            after = _factors(baseline, *_svds(filled, k, start, train), reg)
+            moved = after.rms_difference(factors) if after.user_factors.any() or P.any() else 0.0
             factors = after
             if watch is not None:
                 watch(factors)
@@ -187,9 +188,12 @@ def _filled(errors: scipy.sparse.csr_array, P: np.ndarray, Q: np.ndarray) -> sci
     )
 
 
-def _svds(matrix: Any, k: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The k largest singular values and their vectors, largest first."""
+def _svds(matrix: Any, k: int, start: np.ndarray, train: Ratings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The k largest singular values and their vectors, largest first; exact zeros for rows without a rating."""
+    if scipy.sparse.issparse(matrix) and not matrix.data.any():  # which the iteration could not start from
+        return np.zeros((train.n_users, k)), np.zeros(k), np.zeros((k, train.n_items))
     left, sizes, right = scipy.sparse.linalg.svds(matrix, k=k, v0=start)
+    left[train.user_counts == 0], right[:, train.item_counts == 0] = 0, 0
     order = np.argsort(-sizes, kind="stable")
     return left[:, order], sizes[order], right[order]
 

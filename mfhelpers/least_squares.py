@@ -398,6 +398,7 @@ class _ImplicitSides(_Sides):
         self.scale = 1 / (squares @ self.price + reg)
         self.table = torch.zeros(train.n_items, self.k, **self.make)
         self.users = self.users._replace(prior=torch.zeros_like(self.x))
+        self.unrated = torch.from_numpy(train.user_counts == 0).to(device)[:, None]
 
     def _matrix(self, X) -> torch.Tensor:
         parts = torch.from_numpy(X.indptr.astype(np.int32)), torch.from_numpy(X.indices.astype(np.int32))
@@ -407,6 +408,7 @@ class _ImplicitSides(_Sides):
     def sweep(self, half: Callable[..., torch.Tensor]) -> None:
         self.x = half(self.users, self.x, self.y, self.biased)
         self._solve_table()
+        self.x = torch.where(self.unrated, self.users.prior, self.x)  # whom nothing holds goes along
         self.y = half(self.items, self.y, self.x, self.biased)
 
     def _solve_table(self) -> None:
