@@ -24,6 +24,7 @@ _HOMES = {
     "least_squares": ["als", "svdpp"],
     "decompositions": ["complete_svd", "residual_svd", "soft_impute"],
     "tuning": ["choose", "Choice"],
+    "logbook": ["tensorboard"],
     "comparison": ["cross_validate", "Comparison", "from_surprise"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

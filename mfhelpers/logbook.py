@@ -1,9 +1,14 @@
-"""TensorBoard's event files: what `fit` and `als` write when they are given a `log_dir`."""
+"""TensorBoard: the event files that `fit` and `als` write when they are given a `log_dir`, and a page to see them."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -12,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from . import display
 from .penalties import Penalty
 from .ratings import Ratings
 
 MOST_PREDICTIONS = 1 << 14  # in a histogram: an even sample of more
 MOST_ITEMS = 10_000  # on the map: the most rated; with many more a browser gets slow
+BINS = 60  # of a histogram, all of one width: TensorBoard's own get wider away from 0, too wide for stars
+SECONDS_TO_START = 60
 EVENTS = "events.out.tfevents*"
 
 
@@ -80,7 +88,7 @@ class Logbook:
                 "predictions": predictions,
             }.items():
                 if values.size and np.isfinite(values).all():
-                    self.writer.add_histogram(name, values, number)
+                    self.writer.add_histogram(name, values, number, bins=BINS)
             self.writer.flush()  # so that a page that is open shows it
 
     def close(self, history: Any, settings: Mapping[str, Any], item_factors: np.ndarray | None, train: Ratings) -> None:
@@ -148,3 +156,67 @@ def _plain(value: Any) -> Any:
         with suppress(ValueError):
             value = float(value)
     return value
+
+
+# -- to look at it ---------------------------------------------------------------------------------
+
+_SERVERS: dict[Path, tuple[subprocess.Popen, str]] = {}
+
+
+def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
+    """Show TensorBoard below a notebook's cell; it ends with the kernel.
+
+    Elsewhere, and where no page can show it, the command for a terminal is printed instead: outside notebooks,
+    on JupyterHub and Binder, whose visitors do not reach its port, and with MFHELPERS_PROGRESS=0.
+
+    Parameters
+    ----------
+    log_dir : path
+        A run, or a folder of runs.
+    height : int
+        Of the frame, in pixels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    RuntimeError
+        If it does not start; the message holds what it said.
+    """
+    if not Path(log_dir).is_dir():
+        raise FileNotFoundError(f"log_dir={str(log_dir)!r} is no folder: train with log_dir=… first")
+    reason = "no notebook" if not display.in_notebook() else ""
+    if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
+        reason = "a server that is not yours, and your browser does not reach its port"
+    if os.environ.get("MFHELPERS_PROGRESS") == "0":
+        reason = "a page made by a machine"
+    if reason:
+        print(f"This is {reason}. On your own machine, in a terminal: tensorboard --logdir {log_dir}")
+        return
+    from IPython.display import IFrame
+    from IPython.display import display as show
+
+    show(IFrame(_serve(Path(log_dir).resolve()), width="100%", height=height))
+
+
+def _serve(path: Path) -> str:
+    """The address of a TensorBoard on this folder, started unless it runs."""
+    process, address = _SERVERS.get(path, (None, ""))
+    if process is not None and process.poll() is None:
+        return address
+    # as a module: the folder of its command need not be on a kernel's PATH
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(path), "--host", "localhost", "--port", "0"]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        atexit.register(process.terminate)
+        until = time.monotonic() + SECONDS_TO_START
+        while time.monotonic() < until and process.poll() is None:
+            said.seek(0)
+            if found := re.search(r"at (http://\S+)", said.read().decode(errors="replace")):
+                _SERVERS[path] = process, found[1]
+                return found[1]
+            time.sleep(0.1)
+        process.terminate()
+        said.seek(0)
+        last = said.read().decode(errors="replace").strip()[-500:]
+    raise RuntimeError(f"TensorBoard did not start within {SECONDS_TO_START} s: {last or 'it said nothing'}")

@@ -19,6 +19,7 @@ from .files import replacing
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
+MADE = {"__pycache__", "runs"}  # by running a lesson: no part of the course
 CHANGES = "nbval-ignore-output"  # the tag of cells whose output differs from run to run
 
 
@@ -57,7 +58,7 @@ def copy_to(target: str | os.PathLike) -> tuple[list[Path], list[Path]]:
     copied, kept = [], []
     for file in sorted(source.rglob("*")):
         relative = file.relative_to(source)
-        if not file.is_file() or any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
+        if not file.is_file() or any(part.startswith(".") or part in MADE for part in relative.parts):
             continue
         if not (target / relative).exists():
             with replacing(target / relative) as new, open(file, "rb") as old:
