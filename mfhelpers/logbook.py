@@ -135,7 +135,7 @@ class _Nothing:
     """Takes whatever a writer takes."""
 
     def __getattr__(self, name: str) -> Any:
-        return self if name == "file_writer" else lambda *arguments: None
+        return self if name == "file_writer" else lambda *arguments, **options: None
 
 
 def even_sample(n: int) -> slice:
