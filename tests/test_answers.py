@@ -311,3 +311,105 @@ def test_lesson_07_the_largest_rate_is_one_over_the_largest_eigenvalue():
     assert left_after(0.98 / values.max(), 2000) < 1e-6
     constant = int(values.max() / values.min())
     assert left_after(0.5 / values.max(), 12 * constant) < 1e-4
+
+
+def test_lesson_08_where_nothing_pays(parts):
+    _, train, _, _ = parts
+    base = mf.average_biases(train, damping=5)
+    rest = train.values - base.predict(train.users, train.items)
+    table = np.zeros((train.n_users, train.n_items))
+    table[train.users, train.items] = rest
+    largest = np.linalg.norm(table, 2)
+    assert near(largest, "34.7", "08_svd.ipynb")
+    assert not mf.soft_impute(train, 5, reg=1.001 * largest).item_factors.any()
+    assert mf.soft_impute(train, 5, reg=0.99 * largest).item_factors.any()
+
+
+def test_lesson_08_a_rotation(parts):
+    _, train, _, _ = parts
+    lowest, rng = mf.als(train, 5), np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(0, 1, (5, 5)))[0].astype(np.float32)
+    sides = lowest.user_factors @ turn, lowest.item_factors @ turn
+    turned = mf.Factors(lowest.mean, lowest.user_biases, lowest.item_biases, *sides)
+    assert turned.rms_difference(lowest) < 1e-5
+    penalty = mf.Penalty(1.4, 0.5)
+    assert mf.objective(turned, train, penalty) == pytest.approx(mf.objective(lowest, train, penalty), rel=1e-5)
+    tops = [np.argsort(-factors.item_factors[:, 0])[:5].tolist() for factors in (lowest, turned)]
+    assert tops[0] != tops[1]
+
+
+def test_lesson_08_one_price_for_all_sizes(parts):
+    _, train, _, _ = parts
+    for rows, k, stated in ((train.n_users, 2, "0.31"), (train.n_users, 50, "0.012"),
+                            (train.n_items, 2, "0.17"), (train.n_items, 50, "0.007")):  # fmt: skip
+        assert near(0.008 * len(train) / (rows * k), stated, "08_svd.ipynb")
+
+
+def test_lesson_08_a_leak_with_a_lower_price(movielens_100k, parts):
+    for price, honest, leaked in ((60, "0.8972", "0.8966"), (10, "0.9075", "0.9049"), (3, "0.930", "0.924")):
+        how = {"reg_implicit": price, "progress": False}
+        algorithms = {
+            "honest": lambda train, seed, how=how: mf.svdpp(train, seed=seed, **how),
+            "leaked": lambda train, seed, how=how: mf.svdpp(train, seed=seed, implicit=movielens_100k, **how),
+        }
+        errors = mf.cross_validate(algorithms, movielens_100k, progress=False).table().rmse
+        assert near(errors.honest, honest, "08_svd.ipynb")
+        assert near(errors.leaked, leaked, "08_svd.ipynb")
+
+
+def test_lesson_09_a_scale_too_narrow(parts):
+    small = mf.load_ratings("ml-latest-small")
+    train, test = next(iter(mf.kfold(small)))
+    predicted = mf.from_surprise("SVD")(train).predict(test.users, test.items)
+    for low in (0.5, 1):
+        error = np.sqrt(np.mean((np.clip(predicted, low, 5) - test.values) ** 2))
+        assert near(error, "0.882", "09_surprise.ipynb")
+    assert predicted.min() > 1
+    assert near(100 * (small.values < 1).mean(), "1.4", "09_surprise.ipynb")
+
+
+def test_lesson_09_folds_over_cells(movielens_100k, parts):
+    fold = np.random.default_rng(0).integers(0, 5, (movielens_100k.n_users, movielens_100k.n_items))
+    sizes = np.bincount(fold[movielens_100k.users, movielens_100k.items])
+    assert f"{sizes.min():,} to {sizes.max():,}" in answers("09_surprise.ipynb")
+
+
+def test_lesson_09_svdpp_of_surprise(movielens_100k, parts):
+    train, test = next(iter(mf.kfold(movielens_100k)))
+    assert near(mf.rmse(mf.svdpp(train), test, clip=True), "0.897", "09_surprise.ipynb")
+    assert near(mf.rmse(mf.from_surprise("SVDpp")(train), test, clip=True), "0.917", "09_surprise.ipynb")
+
+
+def test_lesson_10_smoothing_and_a_falling_rate(parts):
+    _, train, valid, _ = parts
+    lesson, curves = "10_tensorboard.ipynb", []
+    cosine = {"schedule": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)}
+    for options in ({"lr": 0.01, "reg": 0.0}, {"lr": 0.01, "reg": 0.1}, {"lr": 0.02, "reg": 0.1, **cosine}):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = mf.BiasedMatrixFactorization(train.n_users, train.n_items, 20)
+        history = mf.fit(model, train, valid, optimizer=torch.optim.Adam, epochs=20, **options)
+        curves.append(np.array(history.valid_rmse))
+    free, fixed, falling = curves
+    smoothed, s = [], 0.0
+    for t, value in enumerate(free, 1):
+        s = 0.6 * s + 0.4 * value
+        smoothed.append(s / (1 - 0.6**t))
+    assert (np.argmin(free), np.argmin(smoothed)) == (2, 3)
+    assert near(min(free), "0.950", lesson)
+    assert near(min(smoothed), "0.977", lesson)
+    for value, stated in ((falling[-1], "0.918"), (fixed.min(), "0.915"), (fixed[-1], "0.917")):
+        assert near(value, stated, lesson)
+
+
+def test_lesson_10_the_slope_by_sweep(parts):
+    _, train, valid, _ = parts
+    slopes = []
+
+    def watch(factors):
+        slopes.append(np.polyfit(factors.predict(valid.users, valid.items), valid.values, 1)[0])
+
+    mf.als(train, 20, sweeps=20, watch=watch)
+    assert np.argmin(np.abs(np.array(slopes) - 1)) == 0
+    assert near(slopes[0], "1.01", "10_tensorboard.ipynb")
+    assert near(slopes[-1], "1.14", "10_tensorboard.ipynb")
