@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -160,6 +161,13 @@ def _plain(value: Any) -> Any:
 
 # -- to look at it ---------------------------------------------------------------------------------
 
+# by the name that the page itself has: browsers give a frame from another, even localhost in 127.0.0.1, no storage
+FRAME = """<iframe id="{frame}" width="100%" height="{height}" frameborder="0"></iframe>
+<script>(() => {{
+  const address = new URL("{address}"), page = window.location;
+  if (page.protocol.startsWith("http")) address.hostname = page.hostname;
+  document.getElementById("{frame}").src = address;
+}})()</script>"""
 _SERVERS: dict[Path, tuple[subprocess.Popen, str]] = {}
 
 
@@ -193,10 +201,11 @@ def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
     if reason:
         print(f"This is {reason}. On your own machine, in a terminal: tensorboard --logdir {log_dir}")
         return
-    from IPython.display import IFrame
+    from IPython.display import HTML
     from IPython.display import display as show
 
-    show(IFrame(_serve(Path(log_dir).resolve()), width="100%", height=height))
+    frame, address = f"tensorboard-{secrets.token_hex(4)}", _serve(Path(log_dir).resolve())
+    show(HTML(FRAME.format(frame=frame, height=int(height), address=address)))
 
 
 def _serve(path: Path) -> str:

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -1135,9 +1136,12 @@ def test_the_page_is_served_below_the_cell_and_knows_the_runs(kernel, tmp_path):
     als(TRAIN, 2, sweeps=1, log_dir=tmp_path / "one", progress=False)
     tensorboard(tmp_path)
     tensorboard(tmp_path, height=300)
-    first, second = kernel
-    assert (first.src, first.height, second.height) == (second.src, 800, 300)  # one server for both
-    with urllib.request.urlopen(first.src + "data/runs", timeout=30) as answer:
+    first, second = (shown.data for shown in kernel)
+    addresses = [re.search(r'new URL\("(http://localhost:\d+/)"', page)[1] for page in (first, second)]
+    assert addresses[0] == addresses[1]  # one server for both
+    assert 'height="800"' in first
+    assert 'height="300"' in second
+    with urllib.request.urlopen(addresses[0] + "data/runs", timeout=30) as answer:
         assert json.load(answer) == ["one"]
 
 
