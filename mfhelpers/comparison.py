@@ -49,11 +49,13 @@ class Comparison:
         return list(dict.fromkeys(self.scores.algorithm))
 
     def by_fold(self, score: str = "rmse") -> pd.DataFrame:
-        """One number for each fold (rows) and algorithm (columns): the mean over seeds."""
+        """One number for each fold (rows) and algorithm (columns): the mean over seeds, of seconds the median."""
         if score not in SCORES + SECONDS:
             raise ValueError(f"score={score!r}: choose {', '.join(map(repr, SCORES + SECONDS))}")
         # dropna: an algorithm that diverged everywhere has no time for predicting, but a column
-        return self.scores.pivot_table(score, "fold", "algorithm", "mean", dropna=False)[self.algorithms]
+        return self.scores.pivot_table(
+            score, "fold", "algorithm", "median" if score in SECONDS else "mean", dropna=False
+        )[self.algorithms]
 
     def table(self) -> pd.DataFrame:
         """A row for each algorithm: means over folds and seeds.
@@ -119,7 +121,9 @@ class Comparison:
             apart = folds[others].to_numpy() - folds[[to]].to_numpy()
             mean, n = apart.mean(axis=0), len(folds)
         spread = np.full(len(others), np.nan)
-        sound = np.isfinite(apart).all(axis=0)
+        failed = np.isinf(self.scores.rmse).groupby(self.scores.algorithm).any()
+        sound = np.isfinite(apart).all(axis=0) & ~failed[others].to_numpy() & ~failed[to]
+        mean = np.where(sound, mean, np.nan)
         spread[sound] = apart[:, sound].std(axis=0, ddof=1)
         half = stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 / n + self.test_share)
         verdict = np.select(
@@ -141,9 +145,10 @@ class Comparison:
         what = {"rmse": "RMSE", "mae": "MAE", "train_rmse": "training RMSE", "train_mae": "training MAE"}
         what = what.get(score, score.replace("_", " "))
         if to is None:
-            return plots.dots(self.by_fold(score), ax=ax, title=title, xlabel=f"{what}, {unit}: a dot a fold")
+            label = f"{what}, {unit}: a dot a fold, a line at their mean"
+            return plots.dots(self.by_fold(score), ax=ax, title=title, xlabel=label, ylabel="algorithm")
         label = f"{what} minus that of {to}, {unit}: mean and 95 % interval"
-        return plots.intervals(self.differences(to, score), ax=ax, title=title, xlabel=label)
+        return plots.intervals(self.differences(to, score), ax=ax, title=title, xlabel=label, ylabel="algorithm")
 
     def __repr__(self) -> str:
         rounds = self.scores[["fold", "seed"]].drop_duplicates()
@@ -172,7 +177,8 @@ def cross_validate(
     ----------
     algorithms : dict from a name to a function (train, seed=…) -> predictor
         A predictor is anything that `evaluate` takes. For scikit-surprise: `from_surprise`. A training
-        that diverges has an infinite error.
+        that diverges has an infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes
+        longer than their training.)
     ratings : Ratings
     folds : int, or (train, test) pairs
         A number means `kfold`, the folds of Surprise's ``KFold(n, random_state=42)``.
@@ -192,17 +198,16 @@ def cross_validate(
     ValueError
         If there is nothing to compare, or a test rating is in its own train part; before anything is trained.
     """
-    algorithms = dict(algorithms)
-    unfit = [name for name, algorithm in algorithms.items() if not callable(algorithm)]
-    if not algorithms or unfit:
-        what = f"{unfit[0]!r} is no function" if unfit else "there is no algorithm"
-        raise ValueError(f"{what}: give a dict of functions (train, seed=…) -> predictor, or of from_surprise(…)")
+    algorithms = _checked_algorithms(algorithms)
     seeds = [whole_number("seed", seed) for seed in ([seeds] if np.isscalar(seeds) else seeds)]
-    folds = list(kfold(ratings, whole_number("folds", folds)) if np.isscalar(folds) else folds)
-    if not seeds or not folds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{len(folds)} folds, seeds {seeds}: at least one of each, and no seed twice")
-    for train, test in folds:
-        _check_fold(ratings, train, test)
+    if np.isscalar(folds):
+        folds = list(kfold(ratings, whole_number("folds", folds)))
+    else:
+        folds = list(folds)
+        for fold in folds:
+            _check_fold(ratings, fold)
+    if not seeds or not folds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"{len(folds)} folds, seeds {seeds}: at least one of each, no seed twice, none below 0")
     rows, kept = [], 0
     rounds = itertools.product(enumerate(folds), seeds)
     bar = display.progress(total=len(folds) * len(seeds) * len(algorithms), show=progress, unit="fit")
@@ -211,7 +216,7 @@ def cross_validate(
             for name, algorithm in algorithms.items():
                 bar.set_postfix_str(name, refresh=False)
                 rows.append(
-                    {"algorithm": name, "fold": fold, "seed": seed, **_trial(algorithm, train, test, seed, clip)}
+                    {"algorithm": name, "fold": fold, "seed": seed, **_trial(name, algorithm, train, test, seed, clip)}
                 )
                 bar.update()
             kept = len(rows)
@@ -226,7 +231,31 @@ def cross_validate(
     return Comparison(pd.DataFrame(rows[:kept]), share)
 
 
-def _check_fold(ratings: Ratings, train: Ratings, test: Ratings) -> None:
+def _checked_algorithms(algorithms: Any) -> dict[str, Callable[..., Any]]:
+    wanted = "give a dict from names to functions (train, seed=…) -> predictor, or of from_surprise(…)"
+    if not isinstance(algorithms, Mapping) or not algorithms:
+        raise ValueError(f"algorithms={algorithms!r}: {wanted}")
+    for name, algorithm in algorithms.items():
+        if not callable(algorithm):
+            raise ValueError(f"{name!r} is no function: {wanted}")
+        try:
+            inspect.signature(algorithm).bind(None, seed=0)
+        except TypeError as error:
+            remedy = "from_surprise(…)" if isinstance(algorithm, type) else "lambda train, seed: …"
+            raise ValueError(f"{name!r} does not take (train, seed=…), {error}: wrap it as {remedy}") from error
+        except ValueError:  # no signature to look at
+            continue
+    return dict(algorithms)
+
+
+def _check_fold(ratings: Ratings, fold: Any) -> None:
+    try:
+        train, test = fold
+        known = isinstance(train, Ratings) and isinstance(test, Ratings)
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError("folds= takes a number or (train, test) pairs of Ratings; a single split is [random_split(…)]")
     for part in (train, test):
         require_same_labels(ratings, part)
     pairs = [part.users * part.n_items + part.items for part in (train, test)]
@@ -237,11 +266,13 @@ def _check_fold(ratings: Ratings, train: Ratings, test: Ratings) -> None:
         )
 
 
-def _trial(algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: int, clip: bool) -> dict[str, float]:
+def _trial(
+    name: str, algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: int, clip: bool
+) -> dict[str, float]:
     """Train once and judge it on both parts."""
     prepare = getattr(algorithm, "prepare", None)
     data = train if prepare is None else prepare(train)
-    diverged = dict.fromkeys(SCORES, np.inf) | {"test_seconds": np.nan}
+    diverged = dict.fromkeys(SCORES, np.inf) | dict.fromkeys(SECONDS, np.nan)
     started, fitted = time.perf_counter(), None
     with interruptions() as noticed:
         try:
@@ -252,10 +283,10 @@ def _trial(algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: i
     if noticed:  # and the training returned what it had
         raise KeyboardInterrupt
     if failed:
-        return diverged | spent
+        return diverged
     if not hasattr(fitted, "predict"):
         raise ValueError(
-            f"an algorithm returned {type(fitted).__name__}: return Factors, or what has predict(users, items)"
+            f"{name!r} returned {type(fitted).__name__}: return Factors, or what has predict(users, items)"
         )
     try:
         started = time.perf_counter()
@@ -263,7 +294,9 @@ def _trial(algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: i
         spent["test_seconds"] = time.perf_counter() - started
         learned = evaluate(fitted, train, clip)
     except DivergenceError:
-        return diverged | spent
+        return diverged
+    except ValueError as error:
+        raise ValueError(f"{name!r}: {error}") from error
     return {"rmse": judged.rmse, "mae": judged.mae, "train_rmse": learned.rmse, "train_mae": learned.mae, **spent}
 
 
@@ -290,7 +323,8 @@ class from_surprise:
     Notes
     -----
     Ratings become Surprise's `Trainset` directly, in the order and numbering that it would give them itself;
-    `prepare` does so, and its time does not count as training.
+    `prepare` does so, and its time does not count as training. `NormalPredictor` draws from NumPy's global generator,
+    which no seed reaches.
     """
 
     def __init__(self, kind: Any, **settings: Any) -> None:
@@ -307,6 +341,9 @@ class from_surprise:
         if unknown or "random_state" in settings:
             name = "random_state" if "random_state" in settings else unknown[0]
             raise ValueError(f"{found.__name__} takes no setting {name!r} here; the seed sets random_state")
+
+    def __repr__(self) -> str:
+        return f"from_surprise({', '.join([self.kind.__name__, *(f'{n}={v!r}' for n, v in self.settings.items())])})"
 
     def prepare(self, train: Ratings) -> Any:
         """The ratings as Surprise's `Trainset`, without its detour over text."""

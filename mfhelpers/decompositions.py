@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from .models import whole_number
 from .ratings import Ratings
 
 DAMPING = 5.0  # of the baseline: lesson 00's choice
+REG_SOFT = 14.0  # chosen like `penalties.REG`
 NO_LONGER_MOVES = 1e-5  # a sweep that changes predictions by less, relative to their size, is the last
 
 
@@ -48,6 +50,8 @@ def complete_svd(matrix: Any, n_factors: int, reg: float = 0.0) -> Factors:
     J. Rennie, T. Jaakkola, Maximum-Margin Matrix Factorization, NIPS 2004; R. Mazumder, T. Hastie,
     R. Tibshirani, JMLR 11, 2010, lemma 1).
     """
+    if isinstance(matrix, Ratings) or scipy.sparse.issparse(matrix):
+        raise ValueError(f"{type(matrix).__name__} has gaps: take residual_svd or soft_impute")
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.ndim != 2 or not matrix.size:
         raise ValueError(f"a matrix of shape {matrix.shape} has no singular values: give one of (n_users, n_items)")
@@ -97,7 +101,7 @@ def soft_impute(
     train: Ratings,
     n_factors: int = 20,
     *,
-    reg: float = 10.0,
+    reg: float = REG_SOFT,
     baseline: Factors | None = None,
     sweeps: int = 100,
     tolerance: float = NO_LONGER_MOVES,
@@ -115,13 +119,14 @@ def soft_impute(
     n_factors : int
         k, from 1 to one less than the smaller side. If fewer are left above the threshold, it limits nothing.
     reg : float
-        λ: each singular value σ becomes max(σ - λ, 0). 0 is plain iterated imputation, which learns by heart.
+        λ: each singular value σ becomes max(σ - λ, 0), default 14. 0 is plain iterated imputation, which learns by
+        heart. If none is above λ, the baseline comes back, with a warning.
     baseline : Factors, optional
         Taken off the ratings and added to the predictions again, as in `residual_svd`.
     sweeps : int
-        At most so many.
+        At most so many. If that is not enough, a warning says how far the last one moved.
     tolerance : float
-        Stop when a sweep changes the matrix by less than this share of its size (Frobenius norms).
+        Stop when a sweep changes P Qᵀ by less than this share of its size (Frobenius norms); 0 never stops early.
     seed : int
         As in `residual_svd`.
     watch : function of Factors, optional
@@ -156,7 +161,7 @@ def soft_impute(
     rest = _rest(train, baseline)
     factors = _factors(baseline, np.zeros((train.n_users, k)), np.zeros(k), np.zeros((k, train.n_items)), 0.0)
     bar = display.progress(range(1, sweeps + 1), show=progress, unit="sweep")
-    done = 0
+    done, converged = 0, tolerance == 0
     try:
         for done in bar:  # noqa: B007
             P, Q = factors.user_factors, factors.item_factors
@@ -171,7 +176,16 @@ def soft_impute(
             size = factors.rms_difference(baseline)
             bar.set_postfix_str(f"moved by {moved:.1e} stars", refresh=False)
             if moved <= tolerance * size:
+                converged = True
                 break
+        if not converged:
+            warnings.warn(
+                f"sweep {done} still moved predictions by {moved:.1e} stars: als gets there sooner", stacklevel=2
+            )
+        if rest.any() and not factors.user_factors.any():
+            warnings.warn(
+                f"no singular value is above reg={reg:g}: what comes back is the baseline alone", stacklevel=2
+            )
     except KeyboardInterrupt:
         print(f"interrupted in sweep {done}: the factors so far are kept")
     finally:
@@ -232,6 +246,8 @@ def _prepared(
 
 def _checked_rank(n_factors: int, shape: tuple[int, int], beside: int = 0) -> int:
     k, most = whole_number("n_factors", n_factors), min(shape) - beside
+    if most < 1:
+        raise ValueError(f"a {shape[0]:,} × {shape[1]:,} matrix is too small: it needs two rows and two columns")
     if not 1 <= k <= most:
         raise ValueError(f"n_factors={k}: of a {shape[0]:,} × {shape[1]:,} matrix choose 1 … {most}")
     return k

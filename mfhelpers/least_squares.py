@@ -52,7 +52,7 @@ def als(
     dtype: str = "float32",
     device: str | torch.device = "cpu",
     implicit: Ratings | None = None,
-    reg_implicit: float = REG_IMPLICIT,
+    reg_implicit: float | None = None,
     valid: Ratings | None = None,
     patience: int | None = None,
     history: History | None = None,
@@ -100,8 +100,8 @@ def als(
         "cpu", "cuda", or "auto" as in `fit`.
     implicit : Ratings, optional
         Whose items count as implicit feedback, whatever their value: see `svdpp`.
-    reg_implicit : float
-        λ of that part, above 0.
+    reg_implicit : float, optional
+        λ of that part, above 0; default 60. Without `implicit` it means nothing and is refused.
     valid : Ratings, optional
         Judged after every sweep and never trained on; see `history` and `patience`.
     patience : int, optional
@@ -118,8 +118,8 @@ def als(
     Returns
     -------
     Factors
-        Users and items without a training rating have factors of zero, and biases of zero unless those of a
-        `start` stay.
+        Users and items without a training rating have factors of zero (users with `implicit` feedback have what
+        it predicts), and biases of zero unless those of a `start` stay.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def als(
     if solver == "auto":
         solver = "exact" if n_factors <= EXACT_UP_TO else "cg"
     _check(train, n_factors, penalty, biased, sweeps, solver, cg_steps, start, seed, dtype)
-    _check_implicit(train, n_factors, implicit, reg_implicit)
+    reg_implicit = _check_implicit(train, n_factors, implicit, reg_implicit, dtype)
     _check_judging(train, valid, patience, history)
     if start is None:
         start = drawn(train, n_factors, float(init_std), seed)
@@ -161,7 +161,7 @@ def als(
     if implicit is None:
         sides = _Sides(train, start, penalty, biased, dtype, target)
     else:
-        sides = _ImplicitSides(train, start, penalty, biased, dtype, target, implicit, float(reg_implicit))
+        sides = _ImplicitSides(train, start, penalty, biased, dtype, target, implicit, reg_implicit)
     half = _exact(sides.x.shape[1], max(len(sides.x), len(sides.y)), target) if solver == "exact" else None
     half = half or _conjugate_gradients(cg_steps)
     log = None if log_dir is None else Logbook(log_dir)
@@ -388,22 +388,31 @@ class _ImplicitSides(_Sides):
     def __init__(self, train, start, penalty, biased, dtype, device, implicit: Ratings, reg: float) -> None:
         super().__init__(train, start, penalty, biased, dtype, device)
         self.k, self.reg = start.n_factors, reg
-        share = 1 / np.sqrt(np.maximum(implicit.user_counts, 1))[implicit.users]
-        X = scipy.sparse.csr_array((share, (implicit.users, implicit.items)), shape=(train.n_users, train.n_items))
-        self.X, self.Xt = self._matrix(X), self._matrix(X.T.tocsr())
-        price = torch.tensor(penalty.reg * train.user_counts.astype(np.float64) ** penalty.power, **self.make)
-        self.price = price.where(torch.from_numpy(train.user_counts > 0).to(device), 0)[:, None]
-        # Jacobi's preconditioner: the diagonal of Xᵀ W X + λ
-        squares = self._matrix((X * X).T.tocsr())
-        self.scale = 1 / (squares @ self.price + reg)
+        device = self.make["device"]
+        counts = np.maximum(implicit.user_counts, 1).astype(np.float64)
+        self.share = torch.tensor(1 / np.sqrt(counts), **self.make)[:, None]  # X is this times a pattern of ones
+        if implicit is train:
+            self.seen, self.seen_by = self.users.ones, self.items.ones
+        else:
+            ones = scipy.sparse.csr_array(
+                (np.ones(len(implicit)), (implicit.users, implicit.items)), shape=(train.n_users, train.n_items)
+            )
+            self.seen, self.seen_by = self._pattern(ones), self._pattern(ones.T.tocsr())
+        self.unrated = torch.from_numpy(train.user_counts == 0).to(device)[:, None]
+        self.price = self.users.price[:, :1].where(~self.unrated, 0)
+        # Jacobi's preconditioner, the diagonal of Xᵀ W X + λ: without it, a low price takes many more sweeps
+        self.scale = 1 / (self.seen_by @ (self.share.square() * self.price) + reg)
         self.table = torch.zeros(train.n_items, self.k, **self.make)
         self.users = self.users._replace(prior=torch.zeros_like(self.x))
-        self.unrated = torch.from_numpy(train.user_counts == 0).to(device)[:, None]
+        if start.user_factors.any():  # else the first half would draw them to zero; from nothing it takes more steps
+            for _ in range(10):
+                self._solve_table()
 
-    def _matrix(self, X) -> torch.Tensor:
-        parts = torch.from_numpy(X.indptr.astype(np.int32)), torch.from_numpy(X.indices.astype(np.int32))
-        starts, columns = (part.to(self.make["device"]) for part in parts)
-        return csr_tensor(starts, columns, torch.tensor(X.data, **self.make), X.shape)
+    def _pattern(self, ones) -> torch.Tensor:
+        parts = (
+            torch.from_numpy(part.astype(np.int32)).to(self.make["device"]) for part in (ones.indptr, ones.indices)
+        )
+        return csr_tensor(*parts, torch.ones(ones.nnz, **self.make), ones.shape)
 
     def sweep(self, half: Callable[..., torch.Tensor]) -> None:
         self.x = half(self.users, self.x, self.y, self.biased)
@@ -414,15 +423,16 @@ class _ImplicitSides(_Sides):
     def _solve_table(self) -> None:
         """Ridge regression of the users' factors on what they rated, by conjugate gradients: (Xᵀ W X + λ) Y = Xᵀ W P."""
         prior = self.users.prior[:, : self.k]
-        residual = self.Xt @ (self.price * (self.x[:, : self.k] - prior)) - self.reg * self.table
+        weight = self.share * self.price
+        residual = self.seen_by @ (weight * (self.x[:, : self.k] - prior)) - self.reg * self.table
         direction = towards = residual * self.scale
         height = (residual * towards).sum(dim=0)
         for _ in range(STEPS_IMPLICIT):
-            seen = self.X @ direction
-            pushed = self.Xt @ (self.price * seen) + self.reg * direction
+            moved = self.share * (self.seen @ direction)
+            pushed = self.seen_by @ (weight * moved) + self.reg * direction
             length = _ratio(height, (direction * pushed).sum(dim=0))
             self.table.addcmul_(direction, length)
-            prior.addcmul_(seen, length)
+            prior.addcmul_(moved, length)
             residual = residual - pushed * length
             towards = residual * self.scale
             before, height = height, (residual * towards).sum(dim=0)
@@ -574,14 +584,24 @@ def _check_judging(train: Ratings, valid: Ratings | None, patience: int | None, 
         raise ValueError("history= takes a new, empty History() and fills it")
 
 
-def _check_implicit(train: Ratings, n_factors: int, implicit: Ratings | None, reg: float) -> None:
+def _check_implicit(train: Ratings, n_factors: int, implicit: Ratings | None, reg: float | None, dtype: str) -> float:
+    """Refuse what cannot be solved, with a ValueError; return the price of implicit factors."""
     if implicit is None:
-        return
+        if reg is not None:
+            raise ValueError(
+                f"reg_implicit={reg!r} without implicit= charges for nothing: give implicit=, or use svdpp"
+            )
+        return REG_IMPLICIT
+    if not isinstance(implicit, Ratings):
+        raise ValueError(f"implicit={implicit!r}: give Ratings, such as train itself")
     require_same_labels(train, implicit)
     if not n_factors:
         raise ValueError("n_factors=0: implicit feedback moves the users' factors, so there must be some")
-    if not 0 < reg < float("inf"):
-        raise ValueError(f"reg_implicit={reg!r}: the price of implicit factors is a finite number above 0")
+    reg = REG_IMPLICIT if reg is None else reg
+    limits = torch.finfo(TYPES[dtype])
+    if not isinstance(reg, (int, float, np.number)) or not limits.tiny <= reg < limits.max:
+        raise ValueError(f"reg_implicit={reg!r}: the price of implicit factors is a finite number above 0, in {dtype}")
+    return float(reg)
 
 
 def _device(device: str | torch.device, n_ratings: int, start: Factors | None) -> tuple[torch.device, str]:

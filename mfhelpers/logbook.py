@@ -6,13 +6,15 @@ import atexit
 import os
 import re
 import secrets
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ class Logbook:
                 probe.write(b"x")
         except OSError as error:
             raise OSError(f"log_dir={str(log_dir)!r} cannot be written ({error}): name another folder") from error
-        self.new_writer = SummaryWriter
+        self.new_writer, self.writer = SummaryWriter, None
 
     def begin(self, at: int = 0, continued: bool = False) -> None:
         """Open the events; what the folder holds of epochs after `at`, or of all for 0, no longer counts."""
@@ -88,18 +90,20 @@ class Logbook:
                 **{f"learned/{name}": t for name, t in tables.items()},
                 "predictions": predictions,
             }.items():
-                if values.size and np.isfinite(values).all():
+                if values.size:
                     self.writer.add_histogram(name, values, number, bins=BINS)
             self.writer.flush()  # so that a page that is open shows it
 
     def close(self, history: Any, settings: Mapping[str, Any], item_factors: np.ndarray | None, train: Ratings) -> None:
-        """Note the settings with what came of them, and put the items on the map."""
+        """Note the settings with what came of them, and put the items on the map; nothing if it never began."""
+        if self.writer is None:
+            return
         from torch.utils.tensorboard.summary import hparams
 
         best = history.best_epoch
         results = {"result/RMSE": (history.valid_rmse or history.train_rmse)[best], "result/epoch": best}
         with self._no_harm():
-            for summary in hparams({name: _plain(value) for name, value in settings.items()}, results):
+            for summary in hparams({name: _setting(value) for name, value in settings.items()}, results):
                 self.writer.file_writer.add_summary(summary)
             for name, value in results.items():
                 self.writer.add_scalar(name, value, history.epochs)
@@ -117,8 +121,8 @@ class Logbook:
         columns["ratings"] = train.item_counts
         # tabs and line ends are what separates cells in the file
         rows = [[" ".join(str(column[i]).split()) for column in columns.values()] for i in shown]
-        with redirect_stdout(None):  # it warns of a map of the same epoch, which is written anew
-            self.writer.add_embedding(item_factors[shown], rows, None, number, "items", list(columns))
+        shutil.rmtree(self.path / f"{number:05d}" / "items", ignore_errors=True)  # that of the same epoch, if continued
+        self.writer.add_embedding(item_factors[shown], rows, None, number, "items", list(columns))
 
     @contextmanager
     def _no_harm(self) -> Iterator[None]:
@@ -149,7 +153,7 @@ def penalty_settings(penalty: Penalty) -> dict[str, float]:
     return {"reg": penalty.reg, "reg_exponent": penalty.power, "reg_biases": penalty.biases}
 
 
-def _plain(value: Any) -> Any:
+def _setting(value: Any) -> Any:
     """What the table of hyper-parameters can hold; text that is a number becomes one."""
     value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, (bool, int, float)):
@@ -163,6 +167,7 @@ def _plain(value: Any) -> Any:
 
 # by the name that the page itself has: browsers give a frame from another, even localhost in 127.0.0.1, no storage
 FRAME = """<iframe id="{frame}" width="100%" height="{height}" frameborder="0"></iframe>
+<p>TensorBoard, until the kernel ends: <a href="{address}" target="_blank">{address}</a></p>
 <script>(() => {{
   const address = new URL("{address}"), page = window.location;
   if (page.protocol.startsWith("http")) address.hostname = page.hostname;
@@ -199,7 +204,8 @@ def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
     if os.environ.get("MFHELPERS_PROGRESS") == "0":
         reason = "a page made by a machine"
     if reason:
-        print(f"This is {reason}. On your own machine, in a terminal: tensorboard --logdir {log_dir}")
+        command = shlex.join(["tensorboard", "--logdir", str(log_dir)])
+        print(f"This is {reason}. On your own machine, in a terminal: {command}")
         return
     from IPython.display import HTML
     from IPython.display import display as show

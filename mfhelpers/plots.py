@@ -124,7 +124,9 @@ def lines(series: Mapping[str, Any], x: Any = None, *, ax: Any = None, **axes: A
 
 
 def dots(table: Any, *, ax: Any = None, **axes: Any) -> Any:
-    """Draw the columns of a data frame as rows of dots, one for each of its rows, with a bar at their mean.
+    """Draw the columns of a data frame as rows of dots, one for each of its rows, with a line at their mean.
+
+    A column with a value that is not finite gets the word "diverged" instead.
 
     Parameters
     ----------
@@ -132,7 +134,7 @@ def dots(table: Any, *, ax: Any = None, **axes: Any) -> Any:
     ax : matplotlib axes, optional
         Default: those of a new figure, as high as there are columns.
     **axes
-        What `Axes.set` takes, at least an xlabel.
+        What `Axes.set` takes: xlabel and ylabel, a title …
 
     Returns
     -------
@@ -141,6 +143,9 @@ def dots(table: Any, *, ax: Any = None, **axes: Any) -> Any:
     ax = _rows(table.columns, ax)
     for place, name in enumerate(table):
         values = table[name].to_numpy()
+        if not np.isfinite(values).all():
+            ax.annotate("diverged", (0.02, place), xycoords=("axes fraction", "data"), va="center")
+            continue
         ax.plot(values, np.full(len(values), place), "o", color=BLUE, alpha=0.6)
         ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], "-", color=BLACK)
     ax.set(**{name: value for name, value in axes.items() if value is not None})
@@ -155,6 +160,9 @@ def intervals(table: Any, *, ax: Any = None, **axes: Any) -> Any:
     ax = _rows(table.index, ax)
     ax.axvline(0, color=BLACK, linestyle="-", linewidth=1)
     for place, row in enumerate(table.itertuples()):
+        if not np.isfinite(row.difference):
+            ax.annotate("diverged", (0.02, place), xycoords=("axes fraction", "data"), va="center")
+            continue
         sure = row.low > 0 or row.high < 0
         ax.plot([row.low, row.high], [place] * 2, "-", color=BLUE, marker="|")
         ax.plot(row.difference, place, "o", color=BLUE, markerfacecolor=BLUE if sure else "white")
@@ -166,7 +174,7 @@ def _rows(names: Any, ax: Any) -> Any:
     """Axes with a row for each name, the first on top."""
     names = list(map(str, names))
     ax = plt.subplots(figsize=(7.0, 1.2 + 0.42 * len(names)))[1] if ax is None else ax
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), ylabel="algorithm")
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     ax.grid(visible=False, axis="y")
     return ax
 

@@ -180,7 +180,8 @@ def fit(
     log_dir : path, optional
         A new folder for TensorBoard's event files: after every epoch both RMSEs, seconds, learning rate, and
         histograms of all parameters and of predictions (of `valid`, or else of `train`); at the end the settings
-        with the best RMSE, and the factors of the items with their titles for the projector.
+        with the best RMSE, and the factors of the items with their titles for the projector. With `resume`, the
+        folder of the training that is continued.
     progress : bool
         Show a bar for what takes over two seconds.
 
@@ -253,7 +254,6 @@ def fit(
             best = copy.deepcopy(model.state_dict()) if patience is not None else None
 
         if log is not None:
-            log.begin(history.epochs, resumed)
             settings = {"model": type(model).__name__, "n_factors": getattr(model, "n_factors", 0),
                         "optimizer": type(optimizer).__name__, "lr": rates, "batch_size": batch_size,
                         "epochs": epochs, "seed": seed, **penalty_settings(penalty)}  # fmt: skip
@@ -262,8 +262,10 @@ def fit(
         try:
             if path is not None:  # before the first epoch too: a path that cannot be written shows now
                 _save(path, identity, model, optimizer, scheduler, shuffling, history, best)
-            if log is not None and not history.epochs:
-                _note(log, history, model, held_out or data, optimizer)
+            if log is not None:  # after what may be refused: a folder without a run can be taken again
+                log.begin(history.epochs, resumed)
+                if not history.epochs:
+                    _note(log, history, model, held_out or data, optimizer)
             while history.epochs < epochs and not _out_of_patience(history, patience):
                 before = copy.deepcopy(model.state_dict())
                 with _reproducible(seed, history.epochs, target):

@@ -85,7 +85,7 @@ def against_surprise(ratings):
         for fold, (train, test) in enumerate(folds):
             times[fold, 0], model = timed_surprise(train, n_factors=k, n_epochs=EPOCHS)
             times[fold, 1], factors = timed(mf.sgd, train, k, epochs=EPOCHS, batch_size=batch)
-            errors[fold] = (mf.rmse(predictor, test, clip=True) for predictor in (model, factors))
+            errors[fold] = [mf.rmse(predictor, test, clip=True) for predictor in (model, factors)]
         (slow, fast), (theirs, ours) = times.mean(axis=0), errors.mean(axis=0)
         yield {"what": f"SGD k={k}, {EPOCHS} epochs, {FOLDS} folds: seconds to fit", "peer": "Surprise",
                "ours": f"{fast:.3f} s", "theirs": f"{slow:.3f} s, {slow / fast:.1f} times as long", "ratio": slow / fast,
@@ -160,7 +160,7 @@ def als_against_surprise(ratings):
             price = mf.choose(train, {"reg": PRICES}, fit_one, n_splits=5, n_folds=3).settings["reg"]
             times[fold, 0], model = timed_surprise(train, n_factors=2, n_epochs=EPOCHS)
             times[fold, 1], factors = timed(mf.als, train, 2, reg=price, sweeps=sweeps)
-            errors[fold] = (mf.rmse(predictor, test, clip=True) for predictor in (model, factors))
+            errors[fold] = [mf.rmse(predictor, test, clip=True) for predictor in (model, factors)]
         (slow, fast), (theirs, ours) = times.mean(axis=0), errors.mean(axis=0)
         yield {"what": f"ALS k=2, {sweeps} sweeps, {FOLDS} folds: seconds to fit, test RMSE", "peer": "Surprise",
                "ours": f"{fast * 1e3:.1f} ms, {ours:.4f} ± {errors[:, 1].std(ddof=1):.4f}", "ratio": slow / fast,

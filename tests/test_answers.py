@@ -321,8 +321,9 @@ def test_lesson_08_where_nothing_pays(parts):
     table[train.users, train.items] = rest
     largest = np.linalg.norm(table, 2)
     assert near(largest, "34.7", "08_svd.ipynb")
-    assert not mf.soft_impute(train, 5, reg=1.001 * largest).item_factors.any()
-    assert mf.soft_impute(train, 5, reg=0.99 * largest).item_factors.any()
+    with pytest.warns(UserWarning, match="no singular value is above"):
+        assert not mf.soft_impute(train, 5, reg=1.001 * largest).item_factors.any()
+    assert mf.soft_impute(train, 5, reg=0.99 * largest, sweeps=2, tolerance=0).item_factors.any()
 
 
 def test_lesson_08_a_rotation(parts):
@@ -346,7 +347,7 @@ def test_lesson_08_one_price_for_all_sizes(parts):
 
 
 def test_lesson_08_a_leak_with_a_lower_price(movielens_100k, parts):
-    for price, honest, leaked in ((60, "0.8972", "0.8966"), (10, "0.9075", "0.9049"), (3, "0.930", "0.924")):
+    for price, honest, leaked in ((60, "0.8973", "0.8967"), (10, "0.908", "0.905"), (3, "0.930", "0.924")):
         how = {"reg_implicit": price, "progress": False}
         algorithms = {
             "honest": lambda train, seed, how=how: mf.svdpp(train, seed=seed, **how),

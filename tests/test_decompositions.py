@@ -283,7 +283,7 @@ def test_who_has_no_rating_is_cold(method, train):
 
 @BOTH
 def test_the_baseline_is_kept_in_mean_and_biases(method):
-    got = method(SMALL, 3)
+    got = method(SMALL, 3, reg=1)
     assert got.mean == BASELINE.mean
     assert np.array_equal(got.user_biases, BASELINE.user_biases)
     assert np.array_equal(got.item_biases, BASELINE.item_biases)
@@ -293,11 +293,11 @@ def test_the_baseline_is_kept_in_mean_and_biases(method):
 @BOTH
 def test_another_baseline_is_taken_off_and_put_back(method):
     flat = global_mean(SMALL)
-    got, usual = method(SMALL, 3, reg=0.5, baseline=flat), method(SMALL, 3, reg=0.5)
+    got, usual = method(SMALL, 3, reg=2, baseline=flat), method(SMALL, 3, reg=2)
     assert not got.user_biases.any()
     assert got.mean == flat.mean
     assert got.rms_difference(usual) > 0.05
-    explicit = method(SMALL, 3, reg=0.5, baseline=BASELINE)
+    explicit = method(SMALL, 3, reg=2, baseline=BASELINE)
     assert np.array_equal(explicit.item_factors, usual.item_factors)
 
 
@@ -332,7 +332,7 @@ def test_gaps_take_no_memory(method):
     rng = np.random.default_rng(0)
     users, items = 100 * rng.permutation(3000), 50 * rng.permutation(3000)  # dense, 360 GB
     few = Ratings(users, items, rng.integers(1, 6, 3000), 300_000, 150_000, (1, 5, 1))
-    options = {} if method is residual_svd else {"reg": 0.1, "sweeps": 2}
+    options = {} if method is residual_svd else {"reg": 0.1, "sweeps": 2, "tolerance": 0}
     got = method(few, 2, **options)
     assert (got.n_users, got.n_items) == (300_000, 150_000)
 
@@ -479,10 +479,24 @@ def test_sweeps_are_a_limit():
 
 def test_a_threshold_above_everything_leaves_the_baseline_and_ends_at_once():
     seen = []
-    got = soft_impute(SMALL, 8, reg=1e3, watch=seen.append, **QUIET)
+    with pytest.warns(UserWarning, match="no singular value is above reg=1000: what comes back is the baseline alone"):
+        got = soft_impute(SMALL, 8, reg=1e3, watch=seen.append, **QUIET)
     assert not product(got).any()
     same(got.predict(SMALL.users, SMALL.items), BASELINE.predict(SMALL.users, SMALL.items), 1e-12)
     assert len(seen) <= 2
+
+
+def test_sweeps_that_are_not_enough_are_said_unless_exactly_so_many_were_asked_for():
+    with pytest.warns(UserWarning, match="sweep 3 still moved predictions by .* stars"):
+        got = soft_impute(SMALL, 5, reg=2, sweeps=3, **QUIET)
+    asked = soft_impute(SMALL, 5, reg=2, sweeps=3, tolerance=0, **QUIET)  # any warning is an error here
+    assert np.array_equal(got.user_factors, asked.user_factors)
+
+
+@pytest.mark.parametrize("gaps", [SMALL, SMALL.to_csr()], ids=["Ratings", "sparse"])
+def test_what_has_gaps_is_sent_elsewhere(gaps):
+    with pytest.raises(ValueError, match="has gaps: take residual_svd or soft_impute"):
+        complete_svd(gaps, 2)
 
 
 def test_an_interruption_keeps_the_factors_so_far(capsys):

@@ -674,6 +674,9 @@ def test_svdpp_in_float32_is_float64_to_three_digits():
         ({"reg_implicit": 0}, "reg_implicit=0"),
         ({"reg_implicit": -2}, "reg_implicit=-2"),
         ({"reg_implicit": float("inf")}, "reg_implicit=inf"),
+        ({"reg_implicit": 1e39}, r"reg_implicit=1e\+39.* in float32"),
+        ({"reg_implicit": "60"}, "reg_implicit='60'"),
+        ({"implicit": True}, "implicit=True: give Ratings"),
         ({"reg_implicit": float("nan")}, "reg_implicit=nan"),
         ({"implicit": simulate_ratings(30, 21, 200, min_per_user=3)[0]}, "item_ids has 20 labels in one and 21"),
         ({"implicit": simulate_ratings(31, 20, 200, min_per_user=3)[0]}, "user_ids has 30 labels in one and 31"),
@@ -742,3 +745,24 @@ def test_folding_in_refuses_other_items_and_what_has_no_solution():
         )
         with pytest.raises(ValueError, match=f"user 0 has {n} ratings.*larger reg"):
             factors.fold_in(few, reg=0)
+
+
+def test_a_price_of_implicit_factors_without_any_is_refused():
+    with pytest.raises(ValueError, match="reg_implicit=60 without implicit= charges for nothing: give implicit="):
+        als(KNOWN, 3, reg_implicit=60, **EXACT)
+
+
+@pytest.mark.parametrize("implicit", [None, MORE], ids=["train", "more"])
+def test_svdpp_goes_on_where_another_training_stopped(implicit):
+    options = {"implicit": implicit, "reg": 1, "reg_implicit": 2}
+    done = svdpp(KNOWN, 3, **options, **LONG)
+    on = svdpp(KNOWN, 3, **options, start=done, sweeps=1, **EXACT)
+    assert on.rms_difference(done) < 1e-4
+
+
+def test_a_few_steps_a_sweep_solve_for_the_table_even_at_a_low_price(monkeypatch):
+    ratings, _ = simulate_ratings(300, 400, 15_000, seed=2)
+    options = {"reg_implicit": 3, **EXACT}
+    few = svdpp(ratings, 10, **options)
+    monkeypatch.setattr(least_squares, "STEPS_IMPLICIT", 60)
+    assert few.rms_difference(svdpp(ratings, 10, **options)) < 0.02

@@ -942,7 +942,19 @@ def test_any_other_error_is_raised_as_it_was_and_the_log_is_closed(tmp_path):
 def test_a_checkpoint_that_cannot_be_written_is_the_error_and_the_log_is_closed(tmp_path):
     with pytest.raises(OSError, match="the checkpoint .* cannot be written"):
         fit(made(), TRAIN, checkpoint=below_a_file(tmp_path), log_dir=tmp_path / "run", **SETTINGS)
+    assert not list((tmp_path / "run").iterdir())
+    fit(made(), TRAIN, log_dir=tmp_path / "run", **SETTINGS)  # with the mistake mended the folder can be taken
     assert hparams(tmp_path / "run")[0]["epochs"] == 3
+
+
+def test_two_trainings_at_once_leave_what_is_printed_alone(tmp_path, capsys):
+    work = [threading.Thread(target=als, args=(TRAIN,), kwargs={**SWEEPS, "log_dir": tmp_path / name}) for name in "ab"]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    print("still here")
+    assert capsys.readouterr().out == "still here\n"
 
 
 # -- disks that fill up ----------------------------------------------------------------------------

@@ -232,12 +232,20 @@ def test_intervals_are_hollow_where_they_hold_zero_at_their_end_too():
 def test_rows_are_drawn_where_they_are_told_and_can_be_shown_at_once(shown, draw, table):
     fig, (left, right) = plt.subplots(1, 2)
     left.set_title("mine")
-    assert draw(table, ax=left, xlabel="stars", title=None) is left
-    assert draw(table, ax=right, xlabel="stars", title="theirs") is right
+    labels = {"xlabel": "stars", "ylabel": "who"}
+    assert draw(table, ax=left, **labels, title=None) is left
+    assert draw(table, ax=right, **labels, title="theirs") is right
     assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("mine", "theirs")
     plots.show(fig, ALT)
-    plots.show(draw(table, xlabel="stars").figure, ALT)
+    plots.show(draw(table, **labels).figure, ALT)
     assert len(shown) == 2
+
+
+def test_a_row_without_a_number_says_why():
+    lost = APART.copy()
+    lost.loc[lost.index[0], ["difference", "low", "high"]] = np.nan
+    for ax in (plots.intervals(lost), plots.dots(pd.DataFrame({"a": [1.0, np.inf], "b": [1.0, 2.0]}))):
+        assert [text.get_text() for text in ax.texts] == ["diverged"]
 
 
 def test_a_figure_is_higher_for_more_rows():
