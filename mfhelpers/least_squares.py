@@ -153,7 +153,8 @@ def als(
     _check(train, n_factors, penalty, biased, sweeps, solver, cg_steps, start, seed, dtype)
     reg_implicit = _check_implicit(train, n_factors, implicit, reg_implicit, dtype)
     _check_judging(train, valid, patience, history)
-    if start is None:
+    given = start is not None
+    if not given:
         start = drawn(train, n_factors, float(init_std), seed)
     if n_factors and not start.item_factors.any():
         raise ValueError(f"init_std={init_std}: item factors of zero are a saddle that no sweep leaves; start above 0")
@@ -162,6 +163,8 @@ def als(
         sides = _Sides(train, start, penalty, biased, dtype, target)
     else:
         sides = _ImplicitSides(train, start, penalty, biased, dtype, target, implicit, reg_implicit)
+        if given:
+            sides.go_on()
     half = _exact(sides.x.shape[1], max(len(sides.x), len(sides.y)), target) if solver == "exact" else None
     half = half or _conjugate_gradients(cg_steps)
     log = None if log_dir is None else Logbook(log_dir)
@@ -404,9 +407,11 @@ class _ImplicitSides(_Sides):
         self.scale = 1 / (self.seen_by @ (self.share.square() * self.price) + reg)
         self.table = torch.zeros(train.n_items, self.k, **self.make)
         self.users = self.users._replace(prior=torch.zeros_like(self.x))
-        if start.user_factors.any():  # else the first half would draw them to zero; from nothing it takes more steps
-            for _ in range(10):
-                self._solve_table()
+
+    def go_on(self) -> None:
+        """Find the table that belongs to given factors; else the first half would draw them to zero."""
+        for _ in range(10):  # from nothing it takes more steps
+            self._solve_table()
 
     def _pattern(self, ones) -> torch.Tensor:
         parts = (
