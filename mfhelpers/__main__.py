@@ -1,4 +1,4 @@
-"""The commands: python -m mfhelpers doctor | start DIR | run."""
+"""The commands: python -m mfhelpers doctor | start DIR | run | course DIR."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("doctor", help="is this machine ready? one OK or FAIL a line")
     start = commands.add_parser("start", help="copy the notebooks to a folder of your own")
     start.add_argument("folder", type=Path)
-    run = commands.add_parser("run", help="run the lessons without a browser, and print a table")
-    run.add_argument("lesson", nargs="*", help="such as 01_gradients; all of them if none is named")
+    run = commands.add_parser("run", help="run lessons and solutions without a browser, and print a table")
+    run.add_argument("lesson", nargs="*", help="such as 01_gradients or solutions/01_gradients; all if none is named")
     run.add_argument(
         "--to", type=Path, default=Path("build/notebooks"), help="where the results go (default: %(default)s)"
     )
     run.add_argument(
-        "--in-place", action="store_true", help="for maintainers: renew the stored outputs on real MovieLens"
+        "--in-place",
+        action="store_true",
+        help="for maintainers: renew stored outputs and students' copies, on real MovieLens",
     )
+    course = commands.add_parser("course", help="for teachers: make a course folder for nbgrader")
+    course.add_argument("folder", type=Path)
+    course.add_argument("lesson", nargs="*", help="such as 01_gradients; all of them if none is named")
+    course.add_argument("--seed", type=int, default=0, help="another one gives other splits and other cases")
     chosen = parser.parse_args(arguments)
     if chosen.command == "doctor":
         from .doctor import doctor
@@ -31,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if doctor() else 0
     if chosen.command == "start":
         return _start(chosen.folder)
+    if chosen.command == "course":
+        return _course(chosen.folder, chosen.lesson, chosen.seed)
     return _run(chosen.lesson, chosen.to, chosen.in_place)
 
 
@@ -50,8 +58,21 @@ def _start(folder: Path) -> int:
     return 0
 
 
+def _course(folder: Path, lessons: list[str], seed: int) -> int:
+    from .classroom import course
+
+    try:
+        assignments = course(folder, lessons, seed)
+    except (OSError, ValueError) as error:
+        print(f"course: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(assignments)} assignments in {folder / 'source'}: {', '.join(assignments)}")
+    print(f'Go on there, with: nbgrader generate_assignment "{assignments[0]}"')
+    return 0
+
+
 def _run(lessons: list[str], target: Path, in_place: bool) -> int:
-    from . import movielens, notebooks
+    from . import classroom, movielens, notebooks
 
     try:
         # once, here, so that no lesson waits for a network that is not there
@@ -62,7 +83,11 @@ def _run(lessons: list[str], target: Path, in_place: bool) -> int:
         return 1
     if movielens.find_local("ml-100k") is None:
         os.environ["MFHELPERS_OFFLINE"] = "1"
-    return 1 if notebooks.run_all(target, in_place, lessons) else 0
+    failed = notebooks.run_all(target, in_place, lessons)
+    if in_place and not failed:
+        for path in classroom.write_student_copies():
+            print(f"made anew: {path}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ def folder() -> Path:
     raise FileNotFoundError(f"no notebooks beside or inside {package}: install mfhelpers again")
 
 
+def all_with_outputs() -> list[Path]:
+    """Lessons, then the solutions of their exercises; the students' copies are made from these."""
+    return sorted(folder().glob("*.ipynb")) + sorted((folder() / "solutions").glob("*.ipynb"))
+
+
 def copy_to(target: str | os.PathLike) -> tuple[list[Path], list[Path]]:
     """Copy the notebooks to a folder of the student's own, which a `git pull` then never touches.
 
@@ -131,8 +136,7 @@ def normalise(notebook) -> None:
     """Strip what differs between two runs of the same notebook, or between two machines."""
     notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata = {"tags": tags} if tags else {}
+        cell.metadata = {kept: cell.metadata[kept] for kept in ("nbgrader", "tags") if cell.metadata.get(kept)}
         for output in cell.get("outputs", []):
             if output.output_type == "error":  # its frames name files of this machine, at great length
                 output.traceback = [f"{output.ename}: {output.evalue}"]
@@ -166,25 +170,28 @@ def _without_digits(outputs) -> str:
 
 
 def run_all(target: Path, in_place: bool = False, names: list[str] | None = None) -> int:
-    """Run the lessons one after the other with a progress line each; returns how many failed."""
-    every = sorted(folder().glob("*.ipynb"))
-    unknown = [name for name in names or [] if not any(name in (path.stem, path.name) for path in every)]
+    """Run lessons and solutions one after the other with a progress line each; returns how many failed."""
+    every = {path.relative_to(folder()).as_posix(): path for path in all_with_outputs()}
+    unknown = [
+        name for name in names or [] if not any(name in (known, known.removesuffix(".ipynb")) for known in every)
+    ]
     if unknown:
         print(f"no notebook in {folder()} is called {', '.join(unknown)}", file=sys.stderr)
         return 1
     if not in_place and target.resolve() == folder().resolve():
         print(f"{target} is where the course itself lies: choose another folder", file=sys.stderr)
         return 1
-    lessons = [path for path in every if not names or path.stem in names or path.name in names]
+    chosen = [name for name in every if not names or name in names or name.removesuffix(".ipynb") in names]
     # one thread: its sums are the same on every machine
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     runs = []
-    for number, path in enumerate(lessons, 1):
-        print(f"[{number}/{len(lessons)}] {path.name} …", end="", flush=True)
-        runs.append(run(path, path if in_place else target / path.name))
+    for number, name in enumerate(chosen, 1):
+        print(f"[{number}/{len(chosen)}] {name} …", end="", flush=True)
+        runs.append(run(every[name], every[name] if in_place else target / name))
+        runs[-1].name = name
         print(f" {runs[-1].seconds:.1f} s{'  FAILED' if runs[-1].problem else ''}", flush=True)
     width = max(len(r.name) for r in runs)
-    print(f"\n{'lesson':<{width}}  seconds  peak MB  data       result")
+    print(f"\n{'notebook':<{width}}  seconds  peak MB  data       result")
     for r in runs:
         print(f"{r.name:<{width}}  {r.seconds:7.1f}  {r.megabytes:7.0f}  {r.data:<9}  {r.problem or 'ok'}")
     return sum(bool(r.problem) for r in runs)

@@ -1,0 +1,162 @@
+"""What a learner reads: an exercise passed, or the property that it lacks and the likely cause."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..ratings import Ratings
+
+
+class NotYet(AssertionError):
+    """An answer lacks a property; the message is all that a notebook shows."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it: frames of the check would teach nothing
+        return str(self).splitlines()
+
+
+def exercise(number: int, title: str) -> Callable:
+    """Make a check of a function that raises `NotYet`, or returns what it has verified in a few words.
+
+    The check prints that the exercise passed, and nothing else comes out of it.
+    """
+
+    def decorate(verify: Callable[..., str]) -> Callable[..., None]:
+        @functools.wraps(verify)
+        def checked(*answer: Any, seed: int = 0) -> None:
+            try:
+                verified = verify(*answer, seed=seed)
+            except NotYet as lacking:
+                raise NotYet(f"Exercise {number}, not yet: {lacking}") from None
+            print(f"Exercise {number} passed: {verified}")
+
+        checked.number, checked.title = number, title
+        return checked
+
+    return decorate
+
+
+def fail(what: str, expected: Any, got: Any, cause: str) -> None:
+    """Raise `NotYet`: what property, what it should be and is, and why that may be."""
+    lines = [what, f"   expected  {_show(expected)}", f"   got       {_show(got)}", f"   likely    {cause}"]
+    raise NotYet("\n".join(lines))
+
+
+def require(holds: bool, what: str, expected: Any, got: Any, cause: str) -> None:
+    """Require a property; `fail` with the rest if it does not hold."""
+    if not holds:
+        fail(what, expected, got, cause)
+
+
+def agree(
+    got: Any,
+    expected: Any,
+    what: str,
+    mistakes: Mapping[str, Any] | None = None,
+    cause: str = "Go through it by hand for one rating and compare each intermediate result.",
+    tolerance: float = 1e-6,
+) -> None:
+    """Require an answer to be the expected numbers.
+
+    Parameters
+    ----------
+    got, expected : number, array, tensor, or a tuple of arrays
+    what : str
+        The property, as in "the row of P after one step".
+    mistakes : {hint: result}
+        What typical mistakes give in the same case. An answer that is one of them gets its hint.
+    cause : str
+        The hint for every other answer.
+    tolerance : float
+        Relative to 1 + the size of each number.
+
+    Raises
+    ------
+    NotYet
+        If nothing came back, the shape is another, or a number is.
+    """
+    if got is None:
+        fail(what, expected, got, "Nothing came back: does the function end in `return`?")
+    if isinstance(expected, tuple):
+        return _agree_all(got, expected, what, mistakes or {}, cause, tolerance)
+    try:
+        got = _array(got)
+    except (TypeError, ValueError):
+        fail(what, expected, got, f"This is a {type(got).__name__}, where a number or an array should be.")
+    expected = _array(expected)
+    if _close(got, expected, tolerance):
+        return None
+    for hint, wrong in (mistakes or {}).items():
+        if _close(got, _array(wrong), tolerance):
+            fail(what, expected, got, hint)
+    if got.shape != expected.shape:
+        fail(f"the shape of {what}", expected.shape, got.shape, "Print the shape of each part, from the inside out.")
+    if np.isnan(got).any() and not np.isnan(expected).any():
+        fail(what, expected, got, "A nan came in: a division by zero, or a number that grew out of all bounds?")
+    return fail(what, expected, got, cause)
+
+
+def _agree_all(got, expected, what, mistakes, cause, tolerance) -> None:
+    count = len(got) if hasattr(got, "__len__") else 1
+    if count != len(expected):
+        fail(f"the number of results of {what}", len(expected), count, "See the last line of the docstring.")
+    if all(_close(_array(a), _array(b), tolerance) for a, b in zip(got, expected, strict=True)):
+        return
+    for hint, wrong in mistakes.items():
+        if all(_close(_array(a), _array(b), tolerance) for a, b in zip(got, wrong, strict=True)):
+            fail(what, expected, tuple(got), hint)
+    for place, (one, other) in enumerate(zip(got, expected, strict=True), 1):
+        agree(one, other, f"{what}, result {place}", cause=cause, tolerance=tolerance)
+
+
+def guessed(guess: Any, choices: tuple, what: str = "your guess") -> None:
+    """Require one of the possible guesses; which one is the learner's own business."""
+    require(
+        guess in choices,
+        what,
+        " or ".join(map(repr, choices)),
+        repr(guess),
+        "Any of these will do; measure afterwards.",
+    )
+
+
+def cases(seed: int, n: int = 20) -> Iterator[np.random.Generator]:
+    """Random generators for n cases, the same for the same seed."""
+    for number in range(n):
+        yield np.random.default_rng([seed, number])
+
+
+def some_ratings(rng: np.random.Generator, n_users: int = 6, n_items: int = 5, share: float = 0.6) -> Ratings:
+    """A few ratings of 1 to 5 stars; the last user and the last item have none."""
+    rated = rng.random((n_users - 1, n_items - 1)) < share
+    rated[0, 0] = rated[-1, -1] = True
+    users, items = np.nonzero(rated)
+    order = rng.permutation(len(users))
+    values = rng.integers(1, 6, len(users))
+    return Ratings(users[order], items[order], values, n_users, n_items, (1, 5, 1))
+
+
+def _array(value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    return np.asarray(value, dtype=np.float64)
+
+
+def _close(got: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
+    if got.shape != expected.shape:
+        return False
+    return bool(
+        np.all((np.abs(got - expected) <= tolerance * (1 + np.abs(expected))) | (np.isnan(got) & np.isnan(expected)))
+    )
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
+        return " and ".join(map(_show, value))
+    if isinstance(value, (np.ndarray, float)) or hasattr(value, "detach"):
+        text = np.array2string(_array(value), precision=4, threshold=12, edgeitems=3, separator=", ")
+        return text.replace("\n", "\n             ")
+    return str(value)

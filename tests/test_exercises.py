@@ -1,0 +1,280 @@
+"""Exercises from both sides: solutions pass when their notebook runs, stubs stop, wrong answers get their own hint."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import inspect
+import io
+import re
+
+import nbformat
+import pytest
+
+from mfhelpers import classroom, notebooks
+from mfhelpers.check import feedback
+
+SOLUTIONS = {path.stem: nbformat.read(path, as_version=4) for path in classroom.solutions()}
+HEADING = re.compile(r"^### Exercise (\d) · (.+) \((●{1,3}|★) (\d+) minutes\)$", re.M)
+ERROR = re.compile(r"(?<![\d.])(?:0\.[89]|1\.\d)\d\d(?!\d)")
+
+
+def checks(name):
+    """{function name: check} of a lesson, in the order of the exercises."""
+    module = importlib.import_module(f"mfhelpers.check.lesson_{name[:2]}")
+    found = [thing for thing in vars(module).values() if callable(thing) and hasattr(thing, "number")]
+    return {thing.__name__: thing for thing in sorted(found, key=lambda thing: thing.number)}
+
+
+def wrong_answers():
+    for name in SOLUTIONS:
+        listed = importlib.import_module(f"wrong_answers.lesson_{name[:2]}").WRONG
+        for function, answers in listed.items():
+            for answer, hint in answers:
+                yield pytest.param(checks(name)[function], answer, hint, id=f"{name[:2]}-{function}-{hint[:20]}")
+
+
+def cells(notebook, kind):
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def marks(cell):
+    return cell.metadata.get("nbgrader", {})
+
+
+def headings(notebook):
+    return HEADING.findall("\n".join(cell.source for cell in cells(notebook, "markdown")))
+
+
+@pytest.fixture(params=SOLUTIONS, ids=lambda name: name)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def solution(name):
+    return SOLUTIONS[name]
+
+
+# -- the checks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("check", "answer", "hint"), list(wrong_answers()))
+def test_a_typical_wrong_answer_gets_its_own_hint(check, answer, hint):
+    with pytest.raises(feedback.NotYet) as caught:
+        check(*answer, seed=0)
+    said = str(caught.value)
+    assert said.startswith(f"Exercise {check.number}, not yet: ")
+    assert hint in said
+    assert all(f"\n   {part} " in said for part in ("expected", "got", "likely"))
+
+
+def test_each_exercise_knows_two_wrong_answers_with_different_hints(name):
+    listed = importlib.import_module(f"wrong_answers.lesson_{name[:2]}").WRONG
+    assert list(listed) == list(checks(name))
+    for function, answers in listed.items():
+        assert len({hint for _, hint in answers}) >= 2, function
+
+
+def test_checks_are_numbered_and_titled_as_in_the_notebook(name, solution):
+    stated = [(int(number), title) for number, title, _, _ in headings(solution)]
+    assert [(check.number, check.title) for check in checks(name).values()] == stated
+    assert [number for number, _ in stated] == list(range(1, len(stated) + 1))
+
+
+def test_every_check_says_what_it_looks_at(name):
+    for function in checks(name).values():
+        assert len(function.__doc__.split()) >= 5
+        assert "seed" in inspect.signature(function).parameters
+
+
+# -- the solutions ---------------------------------------------------------------------------------
+
+
+def test_minutes_of_the_exercises_are_the_lessons(name, solution):
+    total = sum(int(minutes) for *_, minutes in headings(solution))
+    assert f"**Time.** {total} minutes." in solution.cells[0].source
+    lesson = nbformat.read(notebooks.folder() / f"{name}.ipynb", as_version=4)
+    assert f"{total} minutes of exercises" in lesson.cells[0].source
+    assert 3 <= len(headings(solution)) <= 5
+
+
+def test_the_lesson_lists_its_exercises(name, solution):
+    lesson = nbformat.read(notebooks.folder() / f"{name}.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in cells(lesson, "markdown"))
+    listed = text[text.index("## Exercises") :]
+    assert f"(exercises/{name}.ipynb)" in listed
+    for number, title, level, minutes in headings(solution):
+        assert f"{number}. {title} ({level} {minutes} minutes)" in listed
+
+
+def test_title_names_the_lesson(name, solution):
+    lesson = nbformat.read(notebooks.folder() / f"{name}.ipynb", as_version=4)
+    title = lesson.cells[0].source.splitlines()[0].removeprefix("# ")
+    assert solution.cells[0].source.startswith(f"# Exercises to lesson {name[:2]} · {title}\n")
+    assert f"(../{name}.ipynb)" in solution.cells[0].source
+
+
+def test_each_exercise_has_hints_an_answer_and_a_check(solution):
+    found = {}
+    for cell in solution.cells:
+        if cell.cell_type == "markdown" and (match := HEADING.search(cell.source)):
+            number = match[1]
+            found[number] = []
+        if "grade_id" in marks(cell):
+            assert re.fullmatch(rf"exercise-{number}([a-z]|-check|-words)?", marks(cell).grade_id)
+            found[number].append(marks(cell).grade_id)
+    for number, ids in found.items():
+        assert ids[0] == f"exercise-{number}"
+        assert f"exercise-{number}-check" in ids
+    text = "\n".join(cell.source for cell in cells(solution, "markdown"))
+    for exercise in HEADING.split(text)[5::5]:
+        assert "<summary>Hint</summary>" in exercise
+        assert exercise.count("<details>") == exercise.count("</details>") >= 1
+
+
+def test_marks_are_nbgraders(solution):
+    ids = [marks(cell).grade_id for cell in solution.cells if marks(cell)]
+    assert len(ids) == len(set(ids))
+    for cell in solution.cells:
+        assert set(cell.metadata) <= {"nbgrader", "tags"}
+        mark, source = marks(cell), cell.source
+        assert bool(mark.get("solution")) == ("### BEGIN SOLUTION" in source)
+        if "### BEGIN HIDDEN TESTS" in source:
+            assert mark.grade
+            assert not mark.solution
+        if mark:
+            is_check, is_words = mark.grade_id.endswith("-check"), mark.grade_id.endswith("-words")
+            assert mark.schema_version == 3
+            assert mark.solution is not is_check
+            assert mark.locked is is_check
+            assert mark.grade is (is_check or is_words)
+            assert not mark.grade or mark.points >= 1
+
+
+def test_a_check_has_its_seed_and_hidden_tests_another(solution):
+    for cell in solution.cells:
+        if marks(cell).get("grade_id", "").endswith("-check"):
+            visible, _, hidden = cell.source.partition("### BEGIN HIDDEN TESTS")
+            assert re.search(r"^check\.\w+\(.*seed=SEED\)", visible, flags=re.M)
+            assert not hidden or re.search(r"^check\.\w+\(.*seed=SEED \+ 1\)", hidden, flags=re.M)
+
+
+def test_the_seed_stands_where_a_teacher_can_change_it(solution):
+    assert len(classroom.SEED.findall("\n".join(cell.source for cell in cells(solution, "code")))) == 1
+
+
+def test_outputs_are_stored_and_of_real_data(solution):
+    code = cells(solution, "code")
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        texts = "".join(output.get("text", "") for output in cell.outputs)
+        assert "SIMULATED" not in str(cell.outputs)
+        assert all(output.output_type != "error" and output.get("name") != "stderr" for output in cell.outputs)
+        if marks(cell).get("grade_id", "").endswith("-check"):
+            assert f"Exercise {marks(cell).grade_id.split('-')[1]} passed: " in texts
+            assert set(cell.metadata.tags) <= {"nbval-check-output", "nbval-ignore-output"}
+
+
+def test_errors_stated_in_an_answer_are_printed(solution):
+    printed = ERROR.findall(str([cell.outputs for cell in cells(solution, "code")]))
+    for lesson in sorted(notebooks.folder().glob("*.ipynb")):
+        for cell in cells(nbformat.read(lesson, as_version=4), "code"):
+            printed += ERROR.findall(" ".join(output.get("text", "") for output in cell.outputs))
+    stated = ERROR.findall("\n".join(cell.source for cell in cells(solution, "markdown")))
+    assert set(stated) <= set(printed)
+
+
+def test_no_line_of_code_runs_out_of_the_page(solution):
+    assert not [line for cell in cells(solution, "code") for line in cell.source.splitlines() if len(line) > 110]
+
+
+# -- students' copies ------------------------------------------------------------------------------
+
+
+def test_a_students_copy_is_what_the_solution_makes(name, solution):
+    stored = (notebooks.folder() / "exercises" / f"{name}.ipynb").read_text(encoding="utf8")
+    assert nbformat.writes(classroom.student_copy(solution)) + "\n" == stored, "renew it: make outputs"
+
+
+def test_no_students_copy_is_left_over():
+    assert {path.stem for path in (notebooks.folder() / "exercises").glob("*.ipynb")} == set(SOLUTIONS)
+
+
+def test_a_students_copy_parses_and_gives_nothing_away(solution):
+    copy = classroom.student_copy(solution)
+    nbformat.validate(copy)
+    for cell in copy.cells:
+        assert not re.search("BEGIN|END (SOLUTION|HIDDEN)", cell.source)
+        if cell.cell_type == "code":
+            ast.parse(cell.source)
+            assert not cell.outputs
+            assert cell.execution_count is None
+
+
+def test_every_stub_stops_and_names_its_exercise(solution):
+    copy = classroom.student_copy(solution)
+    for cell in cells(copy, "code"):
+        if not marks(cell).get("solution"):
+            continue
+        names, number = {}, re.search(r"\d+", marks(cell).grade_id)[0]
+        with pytest.raises(NotImplementedError, match=f"Exercise {number}: your answer goes here"):
+            run_stub(cell.source, names)
+
+
+def run_stub(source, names):
+    exec(source, names)
+    (function,) = (thing for thing in names.values() if inspect.isfunction(thing))
+    assert len(function.__doc__.split()) >= 5
+    function(*[None] * len(inspect.signature(function).parameters))
+
+
+@pytest.mark.usefixtures("simulated_mode")
+@pytest.mark.parametrize("path", classroom.solutions(), ids=lambda path: path.stem)
+def test_solutions_run_on_simulated_ratings(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("MFHELPERS_OFFLINE", "1")
+    run = notebooks.run(path, tmp_path / path.name)
+    assert run.problem == ""
+    assert run.megabytes < 1000
+
+
+# -- feedback itself -------------------------------------------------------------------------------
+
+
+@feedback.exercise(7, "for this test")
+def answer_is_pair(answer, seed=0):
+    feedback.agree(answer, 2.0, "twice one", {"That is one.": 1.0})
+    return "one case"
+
+
+def test_a_right_answer_is_told_what_was_verified():
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert answer_is_pair(2) is None
+    assert said.getvalue() == "Exercise 7 passed: one case\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "does the function end in `return`"),
+        (1, "That is one."),
+        ([2.0, 2.0], "the shape of twice one"),
+        (float("nan"), "A nan came in"),
+        ("two", "This is a str"),
+        (3, "Go through it by hand"),
+    ],
+)
+def test_feedback_goes_from_nothing_to_shape_to_numbers(answer, words):
+    with pytest.raises(feedback.NotYet, match=re.escape(words)):
+        answer_is_pair(answer)
+
+
+def test_a_notebook_shows_the_message_alone():
+    with pytest.raises(feedback.NotYet) as caught:
+        answer_is_pair(1)
+    shown = caught.value._render_traceback_()
+    assert shown == str(caught.value).splitlines()
+    assert shown[0] == "Exercise 7, not yet: twice one"
