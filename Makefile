@@ -1,7 +1,8 @@
 # One command each; every target sets up what it needs, in .venv.
 #   make lab        open the course in JupyterLab
 #   make notebooks  run every lesson without a browser, into build/notebooks
-#   make test       lint, unit tests, faults, and the notebooks
+#   make test       lint, unit tests, faults, the notebooks, two of them in a browser
+#   make browser    every notebook in JupyterLab, in headless Chromium
 #   make bench      measure speed against peers on this machine, into build/bench.json (minutes, 8 GB)
 #   make outputs    for maintainers: renew the stored outputs, on real MovieLens
 #   make format     for maintainers: let ruff lay out code and notebooks
@@ -21,10 +22,11 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := .venv/ready
+TESTED := .venv/tested
 PEERS := .venv/peers
 export PIP_DEFAULT_TIMEOUT ?= 30
 
-.PHONY: lab notebooks test bench outputs format binder clean
+.PHONY: lab notebooks test browser bench outputs format binder clean
 
 lab: $(READY)
 	$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_movielens.ipynb
@@ -34,19 +36,22 @@ notebooks: $(READY)
 
 # One thread and no progress bars: stored outputs shall be the same on every machine.
 # Coverage from outside: with pytest's own --cov, nbval sets it up in each kernel, and hangs.
-test: $(READY)
+test: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 $(BIN)/coverage run -m pytest --nbs=auto
 	$(BIN)/coverage report --fail-under=90
 
-bench: $(READY) $(PEERS)
+browser: $(TESTED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_browser.py --browser=all -v
+
+bench: $(PEERS)
 	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)
 
-outputs: $(READY)
+outputs: $(TESTED)
 	$(BIN)/python -m mfhelpers run --in-place
 
-format: $(READY)
+format: $(TESTED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -68,9 +73,14 @@ $(READY): pyproject.toml constraints.txt
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or use conda: see README."; exit 1; }
 	@echo "Installing into .venv: one to three minutes"
 	@{ [ -z "$(TORCH_INDEX)" ] || $(PIP) install -q --no-compile --index-url "$(TORCH_INDEX)" "$(TORCH)"; } \
-	  && $(PIP) install -q --no-compile -c constraints.txt -e '.[lab,test]' || { \
+	  && $(PIP) install -q --no-compile -c constraints.txt -e '.[lab]' || { \
 	  echo; echo "The installation failed; pip's reason stands above. If it speaks of connections or names that cannot be"; \
 	  echo "resolved, there is no network: connect once, then repeat the command. What is installed is kept."; exit 1; }
+	@touch $@
+
+$(TESTED): $(READY)
+	@echo "Installing what the tests need: half a minute"
+	@$(PIP) install -q --no-compile -c constraints.txt -e '.[lab,teach,test]'
 	@touch $@
 
 # what cannot be installed (cmfrec wants a compiler) is left out of the comparison, and tried again next time

@@ -152,7 +152,7 @@ def good(report):
 
 def test_a_table_says_how_each_lesson_went(report):
     table = report.printed[report.printed.index("notebook ") :].splitlines()
-    assert table[0].split() == ["lesson", "seconds", "peak", "MB", "data", "result"]
+    assert table[0].split() == ["notebook", "seconds", "peak", "MB", "data", "result"]
     name, seconds, megabytes, data, result = table[1].split()
     assert (name, data, result) == ("00_good.ipynb", "movielens", "ok")
     assert 0 < float(seconds) < 60

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import rattler
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -65,12 +66,24 @@ def test_conda_takes_everything_from_conda_forge(conda):
 
 
 def test_conda_gets_what_pip_gets_with_the_same_lower_bounds(conda):
-    specs = [spec for spec in conda["dependencies"] if spec != "pip"]  # which installs mfhelpers itself
+    specs = [spec for spec in conda["dependencies"] if spec != "pip" and not spec.startswith("python=")]
     ours = {CONDA_NAMES.get(name, name): bound for name, bound in bounds(specs).items()}
     assert len(ours) == len(specs)
     theirs = bounds(PROJECT["project"]["dependencies"] + EXTRAS["lab"] + PROJECT["build-system"]["requires"])
-    theirs["python"] = PROJECT["project"]["requires-python"].removeprefix(">=")
     assert ours == theirs
+
+
+def test_conda_names_one_python_which_the_project_allows(conda):
+    """One, since repo2docker takes an older default where the file gives a bound alone."""
+    (version,) = (spec.removeprefix("python=") for spec in conda["dependencies"] if spec.startswith("python"))
+    assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(f"{version}.0")
+
+
+def test_conda_can_read_each_line(conda):
+    for spec in conda["dependencies"]:
+        read = rattler.MatchSpec(spec)
+        assert "exact" in repr(read.name), spec
+        assert read.version or spec == "pip"
 
 
 def test_constraints_pin_every_declared_package_within_its_bounds():
@@ -104,6 +117,22 @@ def test_scripts_can_be_run(script):
     assert path.read_text().startswith("#!/")
     done = subprocess.run(["bash", "-n", path], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_repo2docker_reads_the_repository_as_it_is_meant(conda, tmp_path):
+    tree = tmp_path / "course"  # a copy: it would send everything beside the notebooks to Docker
+    shutil.copytree(ROOT / "binder", tree / "binder", symlinks=True)
+    shutil.copy(ROOT / "environment.yml", tree)
+    command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", tree]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (version,) = (spec.removeprefix("python=") for spec in conda["dependencies"] if spec.startswith("python"))
+    assert f"Building conda environment for python={version}" in done.stdout + done.stderr
+    for line in (
+        '--file "binder/environment.yml"',
+        "RUN ./binder/postBuild",
+        'R2D_ENTRYPOINT="${REPO_DIR}/binder/start"',
+    ):
+        assert line in done.stdout + done.stderr
 
 
 def test_binders_start_becomes_the_command_with_one_thread():
