@@ -21,6 +21,7 @@ def real_data() -> bool:
 
 def pytest_addoption(parser):
     parser.addoption("--nbs", choices=("off", "auto", "strict", "simulated"), default="off")
+    parser.addoption("--browser", choices=("some", "all"), default="some", help="which notebooks Chromium opens")
 
 
 @pytest.hookimpl(tryfirst=True)
