@@ -28,7 +28,7 @@ _HOMES = {
     "comparison": ["cross_validate", "Comparison", "from_surprise"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = {*_HOMES, "check", "plots"}
+_MODULES = {*_HOMES, "check", "interactive", "plots"}
 __all__ = sorted(_HOME)
 __version__ = "0.1.0"
 

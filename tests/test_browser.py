@@ -222,3 +222,49 @@ def type_into(page, index, source):
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(source)
     page.wait_for_function(f"([index, source]) => {CELLS}[index].source === source", arg=[index, source])
+
+
+# -- sliders and menus -----------------------------------------------------------------------------
+
+
+def run_to(page, start):
+    """Run up to the first cell that has `start` in it; returns its place."""
+    place = next(n for n, cell in enumerate(cells(page)) if start in cell["source"])
+    show(page, place)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-above')")
+    page.wait_for_function(f"place => {IDLE} && {CELLS}.slice(0, place).every(c => c.cell_type !== 'code' || c.execution_count)",
+                           arg=place, timeout=120 * SECONDS)  # fmt: skip
+    show(page, place)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+    return place
+
+
+def test_sliders_follow_the_arrow_keys(lab, pytestconfig):
+    if pytestconfig.getoption("--browser") != "all":
+        pytest.skip("runs in `make browser`")
+    with lab.notebook("08_svd.ipynb") as page:
+        run_to(page, "interactive.sliders(")
+        slider = page.get_by_role("slider").first
+        slider.wait_for(timeout=60 * SECONDS)
+        figures = page.locator(".jp-Notebook details", has_text="20 bars")
+        figures.first.wait_for(state="attached", timeout=60 * SECONDS)
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        page.locator(".jp-Notebook details", has_text="40 bars").first.wait_for(state="attached", timeout=60 * SECONDS)
+
+
+def test_films_are_rated_by_the_keyboard_alone(lab):
+    with lab.notebook("07_als.ipynb") as page:
+        run_to(page, "interactive.rate_films(")
+        words = page.locator(".jp-OutputArea-output details", has_text="Eight films at a stranger's stars").first
+        words.wait_for(state="attached", timeout=60 * SECONDS)
+        for_a_stranger = words.text_content()
+        first = page.locator(".widget-dropdown select").first
+        assert first.get_attribute("id")  # its label is bound to it, for those who cannot see
+        first.focus()
+        for key in ("5", "Tab", "1"):
+            page.keyboard.press(key)
+        changed = page.locator(".jp-OutputArea-output details", has_text="Eight films").filter(
+            has_not_text=for_a_stranger
+        )
+        changed.first.wait_for(state="attached", timeout=60 * SECONDS)
