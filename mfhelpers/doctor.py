@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 PYTHON = (3, 11)
@@ -23,7 +24,7 @@ def doctor() -> int:
     checks += [("device", _device), ("threads", _threads), ("memory", _memory), ("notebooks", _notebooks)]
     checks += [("MFHELPERS_DATA", _data_folders)]
     checks += [(name, lambda name=name: _data(name)) for name in ("ml-100k", "ml-latest-small")]
-    checks += [("cache", _cache)]
+    checks += [("cache", _cache), ("jupyter", _jupyter)]
     failed = 0
     for name, check in checks:
         try:
@@ -108,7 +109,8 @@ def _memory() -> str:
 def _notebooks() -> str:
     from . import notebooks
 
-    return f"{len(list(notebooks.folder().glob('*.ipynb')))} lessons in {notebooks.folder()}"
+    lessons, exercises = (len(list(notebooks.folder().glob(names))) for names in ("*.ipynb", "exercises/*.ipynb"))
+    return f"{lessons} lessons, exercises to {exercises} of them, in {notebooks.folder()}"
 
 
 def _data_folders() -> str:
@@ -138,14 +140,28 @@ def _cache() -> str:
     from . import movielens
 
     place = movielens.cache_folder()
+    existing = _writable(place, "MFHELPERS_CACHE")
+    free = shutil.disk_usage(existing).free / 1e9
+    if free < FREE_DISK:
+        raise RuntimeError(f"{free:.1f} GB free on the disk of {place}: free {FREE_DISK:g} GB, or set MFHELPERS_CACHE")
+    return f"{place}, {free:.0f} GB free"
+
+
+def _jupyter() -> str:
+    """JupyterLab does not start where it cannot note how to reach its kernels, on a read-only home for example."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    _writable(Path(jupyter_runtime_dir()), "JUPYTER_RUNTIME_DIR")
+    return "can start"
+
+
+def _writable(place: Path, variable: str) -> Path:
+    """The part of a path that exists; an error with its remedy if nothing can be written there."""
     existing = next((folder for folder in (place, *place.parents) if os.path.lexists(folder)), place)
     try:
         tempfile.TemporaryFile(dir=existing).close()  # permissions alone do not tell, for root or on a read-only disk
     except OSError as error:
         raise RuntimeError(
-            f"cannot write to {place} ({error.strerror}): set MFHELPERS_CACHE to a folder that you can write"
+            f"cannot write to {place} ({error.strerror}): set {variable} to a folder that you can write"
         ) from error
-    free = shutil.disk_usage(existing).free / 1e9
-    if free < FREE_DISK:
-        raise RuntimeError(f"{free:.1f} GB free on the disk of {place}: free {FREE_DISK:g} GB, or set MFHELPERS_CACHE")
-    return f"{place}, {free:.0f} GB free"
+    return existing

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
 REAL = movielens.find_local("ml-100k")
 DATA = ["MFHELPERS_DATA", "ml-100k", "ml-latest-small", "cache"]
-AFTER_THE_PACKAGES = ["device", "threads", "memory", "notebooks", *DATA]
+AFTER_THE_PACKAGES = ["device", "threads", "memory", "notebooks", *DATA, "jupyter"]
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +152,12 @@ def test_a_cache_that_is_read_only(examine, monkeypatch, tmp_path):
 def test_a_disk_that_is_read_only_even_for_root(examine, monkeypatch):
     monkeypatch.setenv("MFHELPERS_CACHE", "/proc/cache")
     assert_only(examine(), "cache", "cannot write to /proc/cache .*: set MFHELPERS_CACHE")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
+def test_a_home_that_is_read_only_keeps_jupyter_from_starting(examine, monkeypatch):
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/proc/runtime")
+    assert_only(examine(), "jupyter", "cannot write to /proc/runtime .*: set JUPYTER_RUNTIME_DIR to a folder")
 
 
 def test_damaged_data(examine, monkeypatch, tmp_path):
