@@ -34,7 +34,7 @@ MOVIELENS_FILES = re.compile(
 )
 RATINGS = re.compile(r"(?:^\d+(?:\t|,|::)\d+(?:\t|,|::)[0-5](?:\.\d)?(?:\t|,|::)\d{9,10}\r?\n){20}", re.M)
 TOP = {
-    ".ci", ".github", ".gitignore", "CONTRIBUTING.md", "LICENSE", "LICENSE-TEXT", "Makefile", "README.md", "binder",
+    ".ci", ".github", ".gitignore", "CONTRIBUTING.md", "LICENSE", "LICENSE-TEXT", "Makefile", "README.md", "TEACHING.md", "binder",
     "constraints.txt", "environment.yml", "mfhelpers", "notebooks", "pyproject.toml", "tests",
 }  # fmt: skip
 
