@@ -57,9 +57,13 @@ def solutions() -> list[Path]:
 
 
 def stub(cell) -> str:
-    """What stands in a student's copy instead of a solution."""
+    """What stands in a student's copy instead of a solution: an error, and the names that a value needs."""
     number = re.search(r"exercise-(\d+)", cell.metadata.get("nbgrader", {}).get("grade_id", ""))
-    return f'raise NotImplementedError("Exercise {number[1] if number else "?"}: your answer goes here")'
+    stop = f'raise NotImplementedError("Exercise {number[1] if number else "?"}: your answer goes here")'
+    region = cell.source.partition("### BEGIN SOLUTION")[2].partition("### END SOLUTION")[0]
+    assigned = re.findall(r"^(\w+(?:, \w+)*) = ", region, flags=re.M)
+    names = dict.fromkeys(", ".join(assigned).split(", ")) if assigned else {}
+    return f"# your answer sets: {', '.join(names)}\n{stop}" if names else stop
 
 
 def student_copy(solution):
@@ -93,7 +97,8 @@ def _without(source: str, region: str, replacement: str) -> str:
     for line in source.split("\n"):
         if f"### BEGIN {region}" in line:
             inside = True
-            lines += [line[: len(line) - len(line.lstrip())] + replacement] if replacement else []
+            indent = line[: len(line) - len(line.lstrip())]
+            lines += [indent + new for new in replacement.split("\n")] if replacement else []
         elif f"### END {region}" in line:
             inside = False
         elif not inside:

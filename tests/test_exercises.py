@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import importlib
 import inspect
 import io
@@ -27,12 +28,26 @@ def checks(name):
     return {thing.__name__: thing for thing in sorted(found, key=lambda thing: thing.number)}
 
 
-def wrong_answers():
-    for name in SOLUTIONS:
-        listed = importlib.import_module(f"wrong_answers.lesson_{name[:2]}").WRONG
-        for function, answers in listed.items():
-            for answer, hint in answers:
-                yield pytest.param(checks(name)[function], answer, hint, id=f"{name[:2]}-{function}-{hint[:20]}")
+def wrong(name):
+    """{function name: [(answer, words of its hint), …]} of a lesson."""
+    return importlib.import_module(f"wrong_answers.lesson_{name[:2]}").WRONG
+
+
+@functools.cache
+def said_to(name, function, number):
+    """What a check says to one of the wrong answers."""
+    with pytest.raises(feedback.NotYet) as caught:
+        checks(name)[function](*wrong(name)[function][number][0], seed=0)
+    return str(caught.value)
+
+
+def every_wrong_answer():
+    return [
+        pytest.param(name, function, number, id=f"{name[:2]}-{function}-{hint[:20]}")
+        for name in SOLUTIONS
+        for function, answers in wrong(name).items()
+        for number, (_, hint) in enumerate(answers)
+    ]
 
 
 def cells(notebook, kind):
@@ -61,20 +76,17 @@ def solution(name):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("check", "answer", "hint"), list(wrong_answers()))
-def test_a_typical_wrong_answer_gets_its_own_hint(check, answer, hint):
-    with pytest.raises(feedback.NotYet) as caught:
-        check(*answer, seed=0)
-    said = str(caught.value)
-    assert said.startswith(f"Exercise {check.number}, not yet: ")
-    assert hint in said
+@pytest.mark.parametrize(("name", "function", "number"), every_wrong_answer())
+def test_a_typical_wrong_answer_gets_its_own_hint(name, function, number):
+    said = said_to(name, function, number)
+    assert said.startswith(f"Exercise {checks(name)[function].number}, not yet: ")
+    assert wrong(name)[function][number][1] in said
     assert all(f"\n   {part} " in said for part in ("expected", "got", "likely"))
 
 
 def test_each_exercise_knows_two_wrong_answers_with_different_hints(name):
-    listed = importlib.import_module(f"wrong_answers.lesson_{name[:2]}").WRONG
-    assert list(listed) == list(checks(name))
-    for function, answers in listed.items():
+    assert list(wrong(name)) == list(checks(name))
+    for function, answers in wrong(name).items():
         assert len({hint for _, hint in answers}) >= 2, function
 
 
@@ -278,3 +290,49 @@ def test_a_notebook_shows_the_message_alone():
     shown = caught.value._render_traceback_()
     assert shown == str(caught.value).splitlines()
     assert shown[0] == "Exercise 7, not yet: twice one"
+
+
+# -- what teachers are told ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def teaching():
+    return (notebooks.folder().parent / "TEACHING.md").read_text(encoding="utf8")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_teachers_are_told_hints_that_checks_give(teaching):
+    told = re.findall(r"^\| (\d\d)\.(\d) ([^|]+?) \| (.+) \|$", teaching, flags=re.M)
+    every = [(name[:2], str(check.number), check.title) for name in SOLUTIONS for check in checks(name).values()]
+    assert [tuple(row[:3]) for row in told] == every
+    names = {name[:2]: name for name in SOLUTIONS}
+    for lesson, number, _, hints in told:
+        name = names[lesson]
+        (function,) = (f for f, check in checks(name).items() if check.number == int(number))
+        messages = [said_to(name, function, n) for n in range(len(wrong(name)[function]))]
+        given = {" ".join(message.split("   likely    ")[1].split()) for message in messages}
+        assert set(hints.split("<br>")) <= given
+
+
+def test_exercises_in_the_plans_exist(teaching):
+    plans = teaching[: teaching.index("## Run times")]
+    every = {f"{name[:2]}.{check.number}" for name in SOLUTIONS for check in checks(name).values()}
+    named = set(re.findall(r"\b\d\d\.\d\b", plans))
+    assert len(named) >= 10
+    assert named <= every
+
+
+def test_the_minutes_of_each_plan_add_up(teaching):
+    for minutes, plan in re.findall(r"^\*\*(\d+) minutes: .*?\n\n(.*?)\n\n", teaching, flags=re.M | re.S):
+        assert sum(map(int, re.findall(r"^\| (\d+) \|", plan, flags=re.M))) == int(minutes)
+
+
+def test_sections_in_the_plans_exist(teaching):
+    plans = teaching[: teaching.index("## Run times")]
+    headings = "".join(
+        cell.source
+        for path in notebooks.folder().glob("*.ipynb")
+        for cell in cells(nbformat.read(path, as_version=4), "markdown")
+    )
+    for section in re.findall(r'"([A-Z][^"]+)"', plans):
+        assert f"## {section}\n" in headings, section
