@@ -1,0 +1,264 @@
+"""The exercises to lesson 02: autograd, its loop, and what goes wrong in it without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import metrics, models, splits, training
+from ..ratings import Ratings
+from ..simulate import simulate_ratings
+from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
+
+LOOKED_UP = {  # a wrong number of row 0, and why
+    1.0: "Row 0 was looked up three times, and lookups add up.",
+    3.0: "backward adds to the gradient that is there: without zero_grad nothing is forgotten.",
+    6.5: "zero_grad came before the last line: nothing is left of the earlier ones.",
+}
+
+
+@exercise(1, "three times row 0")
+def three_times_row_0(once: Any, twice: Any, of_the_mean: Any, seed: int = 0) -> str:
+    """Gradients of an embedding in which one row is looked up three times."""
+    lines = (
+        ("one line", once, 3.0, 1.0),
+        ("two lines", twice, 6.0, 3.0),
+        ("the line with the mean", of_the_mean, 0.5, 6.5),
+    )
+    for what, got, number, wrong in lines:
+        agree(
+            got, [[number, number], [0, 0]], f"the gradient after {what}",
+            {
+                LOOKED_UP[wrong]: [[wrong, wrong], [0, 0]],
+                "A mean of six numbers counts each a sixth, not a third.": [[1, 1], [0, 0]],
+                "Row 0 was looked up, and not column 0: each row of the gradient belongs to a row of the table.":
+                    [[number, 0], [number, 0]],
+                "Row 1 was not looked up: it gets nothing.": np.full((2, 2), number),
+            },
+            cause="Write down the three rows that come out. How often does each number of the table enter the result?",
+        )  # fmt: skip
+    return "all three gradients"
+
+
+@exercise(2, "rescue the published loop")
+def rescue_the_published_loop(guess: str, one_pass: Callable, by_heart: Callable, seed: int = 0) -> str:
+    """Steps one rating at a time against gradients by hand; a model that knows noise by heart."""
+    guessed(guess, ("lower", "same", "higher"))
+    for rng in cases(seed, 8):
+        model, columns = _model_and_ratings(rng)
+        start, lr, each = _tables(model), rng.uniform(0.01, 0.1), np.arange(len(columns[2]))[:, None]
+        one_pass(model, *columns, lr)
+
+        def after(groups=each, start=start, columns=columns, lr=lr, **options):
+            return _descended(*start, columns, lr, groups, **options)
+
+        agree(
+            _tables(model), after(), "P and Q after one pass over a few ratings",
+            {
+                "Nothing has moved: is there a step after backward, of this model's parameters?": start,
+                "Gradients pile up: zero_grad comes before each backward.": after(kept=1.0),
+                "All ratings made one step together: take them one after the other.": after(each.T),
+                "Half of each step: the loss is e², without a factor of its own.": after(factor=1.0),
+                "Uphill? The optimiser itself goes down the gradient of the loss.": after(factor=-2.0),
+                "The last rating comes first: keep their order.": after(each[::-1]),
+            },
+        )  # fmt: skip
+    rng = np.random.default_rng([seed, 99])
+    cells = np.divmod(rng.choice(1_000_000, 8_000, replace=False), 1000)
+    _knows_by_heart(by_heart, Ratings(*cells, rng.integers(1, 5, 8_000), 1000, 1000, (1, 4, 1)))
+    return "8 passes against gradients by hand; 8,000 made-up ratings known by heart"
+
+
+def _knows_by_heart(by_heart: Callable, fitting: Ratings) -> None:
+    model = by_heart(fitting)
+    what, wanted = "the MSE on the ratings that it was fitted to", "below 0.01"
+    if not isinstance(model, torch.nn.Module):
+        fail(
+            "the result",
+            "a model",
+            type(model).__name__,
+            "mf.fit trains in place and returns a history: return the model.",
+        )
+    width = model.user_factors.weight.shape[1]
+    require(width == 20, "the number of factors", 20, width, "n_factors is the third argument of the model.")
+    with torch.no_grad():
+        users, items, values = fitting.to_tensors()
+        mse = (model(users, items) - values).square().mean().item()
+    require(
+        not mse > 4,
+        what,
+        wanted,
+        f"{mse:.3f}",
+        "Where does it start? A standard deviation of 1, or a mean of 0, is far away.",
+    )
+    require(not mse > 0.9, what, wanted, f"{mse:.3f}", "That is about the constant's: a larger rate, or more epochs.")
+    require(mse < 0.01, what, wanted, f"{mse:.3f}", "It is on its way: more epochs, or a somewhat larger rate.")
+
+
+@exercise(3, "ratings with something to learn")
+def ratings_with_something_to_learn(enough: int, fitted_and_true: Callable, seed: int = 0) -> str:
+    """How many factors the truth takes, and a fit with early stopping on small simulated catalogues."""
+    reasons = {
+        5: "That is the factors alone: the biases need room, too.",
+        6: "One more column holds b_u times 1. And b_i?",
+        8: "The mean needs no column: the model has it as a constant.",
+    }
+    other = "Write each of b_u and b_i as a product of a number of the user and a number of the film."
+    require(
+        enough == 7, "the number of factors", "the five, and room for both biases", enough, reasons.get(enough, other)
+    )
+    for rng in cases(seed, 3):
+        ratings, truth = simulate_ratings(120, 80, 6_000, seed=int(rng.integers(1000)))
+        known, test = splits.random_split(ratings, seed=int(rng.integers(1000)))
+        train, valid = splits.random_split(known, test=0.1, seed=1)
+        got, right = fitted_and_true(train, valid, test, truth, 3), _fitted(train, valid, test, 3)
+        best = metrics.rmse(truth, test)
+        mistakes = {} if _near(got, (right, best)) else {
+            "The exam chose the epoch: `valid` is what stops the fit.": _fitted(train, test, test, 3),
+            "There is no early stopping: patience=3.": _fitted(train, valid, test, 3, patience=None),
+            "Where is the mean? The model starts at zero stars.": _fitted(train, valid, test, 3, mean=0.0),
+            "These are not k factors: pass k on.": _fitted(train, valid, test, 20),
+            "A model with biases: lesson 03. Here it is mf.MatrixFactorization.": _fitted(
+                train, valid, test, 3, kind=models.BiasedMatrixFactorization),
+            "Is that the RMSE on `valid`? `test` is asked for.": _fitted(train, valid, valid, 3),
+        }  # fmt: skip
+        mistakes = {hint: (wrong, best) for hint, wrong in mistakes.items()}
+        mistakes["The other way round: first the fit, then the truth."] = (best, right)
+        agree(
+            got, (right, best), "the RMSE of the fit and of the truth", mistakes,
+            cause="All else as usual: seeds, rate and batch size of mf.MatrixFactorization and mf.fit.", tolerance=1e-4,
+        )  # fmt: skip
+    return "the number of factors; three small catalogues"
+
+
+def _near(got: Any, expected: tuple) -> bool:
+    try:
+        return np.allclose(got, expected, rtol=1e-4)
+    except (TypeError, ValueError):
+        return False
+
+
+def _fitted(train, valid, test, k, mean=None, patience=3, kind=models.MatrixFactorization) -> float:
+    mean = train.values.mean(dtype=np.float64) if mean is None else mean
+    model = kind(train.n_users, train.n_items, k, mean=mean)
+    training.fit(model, train, valid, epochs=100, patience=patience)
+    return metrics.rmse(model, test)
+
+
+@exercise(4, "bug hunt: the quiet column")
+def the_quiet_column(aim: Callable, loud_loss: Callable, seed: int = 0) -> str:
+    """What comparing all with all aims at, and a loss that does not."""
+    for rng in cases(seed):
+        n = int(rng.integers(1, 8))
+        values, predicted = rng.integers(1, 6, n).astype(float), rng.normal(3.5, 1, n)
+        agree(
+            aim(values.copy()), (np.full(n, values.mean()), values.var()), f"the aim of the quiet loss for the ratings {values}",
+            {
+                "That is the aim of an honest loss. Here each prediction is compared with all ratings.": (values, 0.0),
+                "The median is nearest in absolute errors. These are squares.": (np.full(n, np.median(values)), values.var()),
+                "The predictions are right. The loss there is the mean square of what is left, not 0.":
+                    (np.full(n, values.mean()), 0.0),
+                "The predictions are right. The loss is in squared stars: no root.": (np.full(n, values.mean()), values.std()),
+                "The predictions are right. A mean divides by n.":
+                    (np.full(n, values.mean()), values.var() * n / max(n - 1, 1)),
+            },
+            cause="Take one prediction p. Its part of the loss is the mean of (p - r)² over all r: where is that smallest?",
+        )  # fmt: skip
+        for shape in ((n, 1), (n,)):
+            _honest(loud_loss, predicted.reshape(shape), values)
+    return "20 random batches, some of a single rating; predictions as a column and as a row"
+
+
+def _honest(loud_loss: Callable, predicted: np.ndarray, values: np.ndarray) -> None:
+    given, n = torch.tensor(predicted, requires_grad=True), len(values)
+    loss, errors = loud_loss(given, torch.tensor(values)), predicted.ravel() - values
+    table = predicted.ravel()[:, None] - values
+    what = f"the loss of predictions of shape {predicted.shape}"
+    agree(
+        loss, np.mean(errors**2), what,
+        {
+            "Still a table of all pairs: look at the shape of the difference.": np.mean(table**2),
+            "That is the sum: take the mean.": np.sum(errors**2),
+            "That is the root of it.": np.sqrt(np.mean(errors**2)),
+            "One error for each rating: take their mean.": errors**2,
+        },
+        cause="Print the shapes of both before you subtract.",
+    )  # fmt: skip
+    if not getattr(loss, "requires_grad", False):
+        fail(f"{what}", "a tensor that backward can start from", type(loss).__name__,
+             "Stay with torch: item(), detach() and NumPy forget where a number came from.")  # fmt: skip
+    loss.backward()
+    agree(given.grad, (2 * errors / n).reshape(predicted.shape), f"the gradient of {what}")
+
+
+@exercise(5, "bug hunt: gradients that pile up")
+def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> str:
+    """Steps of a model that may come with old gradients, against gradients by hand."""
+    guessed(guess, tuple((one, other) for one in ("piling", "repaired") for other in ("piling", "repaired")))
+    for number, rng in enumerate(cases(seed, 10)):
+        model, columns = _model_and_ratings(rng)
+        start, lr, steps = _tables(model), rng.uniform(0.005, 0.02), 3 + number % 3
+        old = (np.zeros_like(start[0]), np.zeros_like(start[1]))
+        if number % 2:  # every other model has been used before
+            model(*columns[:2]).sum().backward()
+            old = tuple(table.weight.grad.numpy().copy() for table in (model.user_factors, model.item_factors))
+        repaired(model, *columns, lr, steps)
+        groups = steps * [np.arange(len(columns[2]))]
+
+        def after(groups=groups, start=start, columns=columns, lr=lr, **options):
+            return _descended(*start, columns, lr, groups, **options)
+
+        mistakes = {
+            "Nothing has moved: is the gradient forgotten between backward and step? There it is about to be used.": start,
+            "Cleared once, before the loop: after the second backward the first gradient is still there.": after(kept=1.0),
+            "Nothing forgets: every step follows all gradients so far.": after(kept=1.0, old=old),
+            "The model came with a gradient of an earlier use: forget before the first backward, too.": after(old=old),
+            "The gradient of the start was used for every step: predict anew in each.": after(frozen=True),
+            "This is one step: the loop ends too early.": after(groups[:1]),
+            "With the mean each step is divided by the number of ratings: this loop sums.":
+                after(factor=2 / len(columns[2])),
+            "A rate that shrinks? It is lr in each step.": after(kept=-1.0),
+        }  # fmt: skip
+        agree(_tables(model), after(), f"P and Q after {steps} steps", mistakes)
+    return "10 trainings, half of them of a model with old gradients"
+
+
+def _model_and_ratings(rng: np.random.Generator) -> tuple[torch.nn.Module, tuple]:
+    ratings = some_ratings(rng)
+    model = models.MatrixFactorization(
+        ratings.n_users, ratings.n_items, 2, mean=3, init_std=0.5, seed=int(rng.integers(1000))
+    )
+    users, items, values = ratings.to_tensors()
+    return model.double(), (users, items, values.double())
+
+
+def _tables(model: torch.nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    return tuple(table.weight.detach().numpy().copy() for table in (model.user_factors, model.item_factors))
+
+
+def _descended(
+    P: np.ndarray, Q: np.ndarray, columns: tuple, lr: float, groups: Iterable, *,
+    factor: float = 2.0, kept: float = 0.0, old: tuple | None = None, frozen: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """P and Q after a step for each group of ratings, by hand.
+
+    `kept` of the gradient before is added to each; `old` is one from before the first.
+    """
+    users, items, values = (column.numpy() for column in columns)
+    P, Q = P.copy(), Q.copy()
+    first = P, Q
+    before = old or (np.zeros_like(P), np.zeros_like(Q))
+    for number, group in enumerate(groups):
+        u, i = users[group], items[group]
+        p, q = (first[0][u], first[1][i]) if frozen else (P[u], Q[i])
+        e = values[group] - 3 - np.einsum("nk,nk->n", p, q)
+        now = np.zeros_like(P), np.zeros_like(Q)
+        np.add.at(now[0], u, -factor * e[:, None] * q)
+        np.add.at(now[1], i, -factor * e[:, None] * p)
+        share = 1.0 if old is not None and number == 0 else kept
+        before = tuple(share * a + b for a, b in zip(before, now, strict=True))
+        P, Q = P - lr * before[0], Q - lr * before[1]
+    return P, Q

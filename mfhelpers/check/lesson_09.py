@@ -1,0 +1,243 @@
+"""The exercises to lesson 09: what a comparison can tell, and an entry of one's own."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from .. import baselines, metrics, splits
+from ..ratings import Ratings
+from ..simulate import simulate_ratings
+from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
+
+
+@exercise(1, "read a table")
+def read_a_table(guess: Any, turned: Callable, seed: int = 0) -> str:
+    """Shares of turned orders: by hand for three splits, then random errors."""
+    guessed(guess, (5, 25, 45))
+    by_hand = np.array([0.92, 0.94, 0.99]), np.array([0.91, 0.95, 0.96])
+    _turned(turned, *by_hand, "the shares for 0.92, 0.94, 0.99 against 0.91, 0.95, 0.96")
+    for rng in cases(seed):
+        hard = rng.normal(0, 0.01, int(rng.integers(3, 9)))
+        _turned(turned, *(0.9 + hard + rng.normal(0, 0.008, (2, len(hard)))), "the shares for random errors")
+    return "a case by hand, 20 at random"
+
+
+def _turned(turned: Callable, one: np.ndarray, other: np.ndarray, what: str) -> None:
+    apart = np.subtract.outer(one, other) * np.sign(one.mean() - other.mean())
+    same, n = np.eye(len(one), dtype=bool), len(one)
+    inside, outside = (apart[same] < 0), (apart[~same] < 0)
+    right = np.array([inside.mean(), outside.mean()])
+    agree(
+        turned(one.copy(), other.copy()), right, what,
+        {
+            "These are those that keep the order: turned are the others." if one.mean() > other.mean() else
+            "Here it is `one` that is lower on the whole: turned is what differs from the order of the two means.":
+                1 - right,
+            "Pairs of different splits leave out those of the same split.": np.array([right[0], (apart < 0).mean()]),
+            "Of how many? There are n (n - 1) pairs of different splits.": np.array([right[0], outside.sum() / n**2]),
+            "These are numbers of pairs: divide each by how many there are.": np.array([inside.sum(), outside.sum()]),
+            "In percent: a share is between 0 and 1.": 100 * right,
+            "Different splits first? The same split comes first.": right[::-1],
+        },
+        cause="Write down the table of differences for three splits, and mark those of the other sign.",
+    )  # fmt: skip
+
+
+@exercise(2, "bug hunt: a scale too narrow")
+def a_scale_too_narrow(guess: str, cost_of_the_slip: Callable, seed: int = 0) -> str:
+    """Costs of a limit that is too high: two predictions by hand, then random ones on half stars."""
+    guessed(guess, ("nothing", "a thousandth", "a hundredth"))
+    exam = Ratings([0, 0], [0, 1], [0.5, 4], 1, 2, (0.5, 5, 0.5))
+    _slip(cost_of_the_slip, np.array([0.2, 4.0]), exam, 1, "the cost if 0.2 and 4 are predicted for 0.5 and 4")
+    for rng in cases(seed):
+        values = rng.choice(np.arange(0.5, 5.5, 0.5), 30)
+        exam = Ratings(np.zeros(30, int), np.arange(30), values, 1, 30, (0.5, 5, 0.5))
+        _slip(cost_of_the_slip, rng.normal(2.5, 1.8, 30), exam, rng.choice([1.0, 1.5]), "the cost for random ratings")
+    return "two predictions by hand, 20 random exams"
+
+
+def _slip(cost_of_the_slip: Callable, predicted: np.ndarray, exam: Ratings, low: float, what: str) -> None:
+    values, right_low, high = exam.values.astype(np.float64), exam.scale.low, exam.scale.high
+
+    def error(at, top=high, values=values):
+        return np.sqrt(np.mean((np.clip(predicted, at, top) - values) ** 2))
+
+    wrong, right, n = error(low), error(right_low), int((predicted < low).sum())
+    agree(
+        np.array(cost_of_the_slip(predicted.copy(), exam, low), dtype=float), np.array([wrong - right, n]), what,
+        {
+            "The sign: that of the slip minus the right one, so that a slip which harms is positive.": [right - wrong, n],
+            "Squares: take the root of each mean before you subtract.": [wrong**2 - right**2, n],
+            "The ratings were clipped, too: they stay as they are.":
+                [error(low, values=np.clip(values, low, high)) - right, n],
+            "The right one is clipped as well, to test.scale.": [wrong - error(-np.inf, np.inf), n],
+            "Clip at the top of the scale, too, on both sides of the difference.":
+                [error(low, np.inf) - error(right_low, np.inf), n],
+            "How many *differ* between the two clippings?":
+                [wrong - right, (np.clip(predicted, low, high) != predicted).sum()],
+            "A number of predictions, not a share.": [wrong - right, n / len(exam)],
+        },
+        cause="Clip twice, and compute an RMSE of each against the ratings as they are.",
+    )  # fmt: skip
+
+
+@exercise(3, "folds over cells")
+def folds_over_cells(guess: Any, cell_folds: Callable, seed: int = 0) -> str:
+    """Folds of small tables: each rating tested once, by the place of its cell and not that in the list."""
+    guessed(guess, (10, 100, 1000))
+    sizes = []
+    for rng in cases(seed, 10):
+        ratings, n_folds = some_ratings(rng, 16, 14), int(rng.integers(2, 5))
+        folds, shuffled = (cell_folds(part, n_folds, 3) for part in (ratings, ratings[rng.permutation(len(ratings))]))
+        parts = [_numbers(fold, ratings) for fold in folds]
+        require(len(parts) == n_folds, "the number of folds", n_folds, len(parts), "One pair (train, test) a fold.")
+        everything, tested = _pairs(ratings), np.sort(np.concatenate([test for _, test in parts]))
+        if not np.array_equal(tested, np.sort(everything)):
+            cause = "Each rating is in one test part, whichever fold its cell has."
+            if len(tested) == len(everything) * (n_folds - 1):
+                cause = "Train and test are the other way round."
+            fail("the ratings tested", f"each of {len(everything)} once", f"{len(tested)} in all", cause)
+        for train, test in parts:
+            require(np.array_equal(np.sort(np.r_[train, test]), np.sort(everything)), "train and test together",
+                    "all ratings once", f"{len(train)} and {len(test)} of {len(everything)}",
+                    "What a fold does not test, it trains on.")  # fmt: skip
+        for one, other in zip(parts, (_numbers(fold, ratings) for fold in shuffled), strict=True):
+            require(np.array_equal(np.sort(one[1]), np.sort(other[1])), "the folds if the list of ratings is shuffled",
+                    "the same pairs in each", "others",
+                    "These were drawn for each rating, in the order of the list. Draw for each cell of the table.")  # fmt: skip
+        others = [_numbers(fold, ratings)[1] for fold in cell_folds(ratings, n_folds, 4)]
+        require(any(len(a) != len(b) or (a != b).any() for a, b in zip([t for _, t in parts], others, strict=True)),
+                "the folds of another seed", "others", "the same", "Hand the seed to the generator.")  # fmt: skip
+        sizes += [[len(test) - len(ratings) / n_folds for _, test in parts]]
+    widest = max(map(np.ptp, sizes))
+    require(widest > 1, "the sizes of ten drawings", "of chance: some ratings more in one fold than in another", "all equal",
+            "Equal sizes are those of folds over ratings. Draw over the cells, gaps included.")  # fmt: skip
+    return "ten small tables: each rating tested once, and its fold is that of its cell"
+
+
+def _numbers(fold: Any, ratings: Ratings) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        train, test = fold
+        return _pairs(train), _pairs(test)
+    except (TypeError, ValueError, AttributeError):
+        fail("a fold", "two Ratings, (train, test)", type(fold).__name__, "Select by ratings[mask].")
+    raise AssertionError
+
+
+def _pairs(part: Ratings) -> np.ndarray:
+    return part.users * part.n_items + part.items
+
+
+@exercise(4, "Surprise's SVD++")
+def svdpp_of_surprise(guess: Any, rows_added: Callable, seed: int = 0) -> str:
+    """Rows that a loop and a product add up: counted one by one."""
+    guessed(guess, (3, 15, 60))
+    three_and_one = Ratings([0, 0, 0, 1], [0, 1, 2, 0], [5, 3, 1, 4], 3, 3, (1, 5, 1))
+    parts = [("one user with three ratings, one with one", three_and_one)]
+    parts += [("random ratings", some_ratings(rng)) for rng in cases(seed)]
+    for what, train in parts:
+        films = {u: train.items[train.users == u] for u in range(train.n_users)}
+        loop = sum(1 for u in train.users.tolist() for _ in films[u])
+        right, n = np.array([loop, len(train)]), len(train)
+        agree(
+            np.array(rows_added(train), dtype=float), right, f"the rows added for {what}",
+            {
+                "For each user once? The loop comes back for every rating of that user.": np.array([n, n]),
+                "Only the films that u has rated are added up, not all.": np.array([n * train.n_items, n]),
+                "These are squares of films' counts: N(u) is the films of a user.":
+                    np.array([np.sum(train.item_counts**2), n]),
+                "All ratings for each rating? Only those of the same user.": np.array([n**2, n]),
+                "Product first? The loop comes first.": right[::-1],
+                "X has a number at each rated pair, so its product has one row for each of those.":
+                    np.array([loop, train.n_users * train.n_items]),
+            },
+        )  # fmt: skip
+    return "one case by hand, 20 at random, counted one by one"
+
+
+@exercise(5, "enter your own")
+def enter_your_own(settings: Any, method: Callable, seed: int = 0) -> str:
+    """What an entry must have: settings, predictions that depend on the pair alone, and no sight of the exam."""
+    require(isinstance(settings, (list, tuple)) and 1 <= len(settings) <= 3, "your settings", "a list of one to three",
+            settings, "All entries choose among three.")  # fmt: skip
+    names = sorted(set(_seen_from(method)))
+    require(not names, "what your method can see", "`train` alone", ", ".join(names),
+            "It names ratings from outside: the exam's are among them. Take everything from `train`.")  # fmt: skip
+    whole, _ = simulate_ratings(120, 80, 3000, seed=seed)
+    train, test = splits.random_split(whole, seed=seed)
+    train = train[(train.users != 0) & (train.items != 0)]  # a user and a film that nobody has met
+    fits = [method(train, seed=seed, setting=setting) for setting in (settings[0], *settings)]
+    require(all(hasattr(fit, "predict") for fit in fits), "what your method returns", "something with predict(users, items)",
+            f"a {type(fits[0]).__name__}", "SimpleNamespace(predict=function) will do.")  # fmt: skip
+    _one_each(fits[0], np.array([1, 2, 3]), np.array([1, 2, 3]))  # a few first: a table of all would be large
+    users, items = np.indices((train.n_users, train.n_items)).reshape(2, -1)
+    scores = [_one_each(fit, users, items) for fit in fits]
+    _of_the_pair_alone(fits[0], scores[0], users, items)
+    agree(scores[1], scores[0], "predictions after a second training with the same seed",
+          cause="Hand the seed on to everything that draws; draw nothing without it.", tolerance=1e-4)  # fmt: skip
+    equal = [n for n in range(1, len(settings)) if np.array_equal(scores[n], scores[n + 1])]
+    require(not equal, "predictions of two settings", "different ones", "the same",
+            "Does the method use `setting`?")  # fmt: skip
+    mean = metrics.rmse(baselines.global_mean(train), test)
+    for setting, fit in zip(settings, fits[1:], strict=True):
+        error = metrics.rmse(fit, test, clip=True)
+        require(error < mean, f"RMSE on simulated ratings with the setting {setting}", f"below the mean's, {mean:.3f}",
+                f"{error:.3f}", "One constant does better. Do users and items come in the right order?")  # fmt: skip
+    return f"an entry: {len(settings)} settings, a number for each pair that depends on that pair alone"
+
+
+def _one_each(fit: Any, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    got = np.asarray(fit.predict(users, items), dtype=np.float64)
+    require(got.shape == users.shape, "the shape of the predictions", users.shape, got.shape,
+            "One number for each pair (users[j], items[j]), not a table.")  # fmt: skip
+    unseen = "with the user or the film that has no training rating" if np.isnan(got[1:]).any() else ""
+    require(bool(np.isfinite(got).all()), "predictions", "finite numbers", f"{int((~np.isfinite(got)).sum())} are not {unseen}",
+            "What does it say of somebody, or of a film, without any training rating?")  # fmt: skip
+    return got
+
+
+def _of_the_pair_alone(fit: Any, scores: np.ndarray, users: np.ndarray, items: np.ndarray) -> None:
+    backwards = np.asarray(fit.predict(users[::-1], items[::-1]), dtype=np.float64)
+    some = slice(100, 103)
+    few = np.asarray(fit.predict(users[some], items[some]), dtype=np.float64)
+    for got, expected, what in (
+        (backwards, scores[::-1], "in another order"),
+        (few, scores[some], "for three pairs alone"),
+    ):
+        agree(got, expected, f"the predictions {what}", tolerance=1e-4,
+              cause="A prediction depends on its user and its film, and not on what else is asked.")  # fmt: skip
+
+
+def _seen_from(method: Callable) -> Iterator[str]:
+    """Names of `Ratings` that a function reaches besides its arguments, and of what loads them."""
+    waiting, known = [("", method)], set()
+    while waiting:
+        name, thing = waiting.pop()
+        if id(thing) in known:
+            continue
+        known.add(id(thing))
+        if isinstance(thing, Ratings):
+            yield name
+        elif isinstance(thing, (list, tuple, dict)):
+            waiting += [(name, part) for part in list(thing.values() if isinstance(thing, dict) else thing)[:100]]
+        elif isinstance(thing, FunctionType):
+            code, outside = thing.__code__, thing.__globals__
+            waiting += [(each, outside[each]) for each in _globals(code) if each in outside]
+            waiting += zip(code.co_freevars, (cell.cell_contents for cell in thing.__closure__ or ()), strict=True)
+            waiting += [("a default", default) for default in thing.__defaults__ or ()]
+            if "load_ratings" in code.co_names:
+                yield "load_ratings"
+
+
+def _globals(code: CodeType) -> Iterator[str]:
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield step.argval
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _globals(inner)

@@ -1,0 +1,138 @@
+"""What learners typically write in the exercises to lesson 07, and words of the hint that each deserves."""
+
+import numpy as np
+
+
+def right_condition(errors, tolerance):
+    return len(errors) < 2 or errors[-2] - errors[-1] >= tolerance
+
+
+def posts(errors, tolerance):
+    return not (len(errors) > 1 and abs(errors[-2] - errors[-1]) < tolerance)
+
+
+def changed(errors, tolerance):
+    return len(errors) < 2 or abs(errors[-2] - errors[-1]) >= tolerance
+
+
+def not_too_little(errors, tolerance):
+    return len(errors) < 2 or not errors[-2] - errors[-1] < tolerance
+
+
+def turned(errors, tolerance):
+    return len(errors) < 2 or errors[-1] - errors[-2] >= tolerance
+
+
+def strict(errors, tolerance):
+    return len(errors) < 2 or errors[-2] - errors[-1] > tolerance
+
+
+def two_needed(errors, tolerance):
+    return len(errors) > 1 and errors[-2] - errors[-1] >= tolerance
+
+
+def row(price=lambda n, k, reg, power: reg * n**power, bias=1.0, everywhere=False, ratings_by_ratings=False):
+    """A row whose price is `price(n, k, reg, power)`, for the bias times `bias`."""
+
+    def one_row(Q, rest, reg, power):
+        F = np.column_stack([Q, np.ones(len(rest))])
+        each = np.full(F.shape[1], float(price(len(rest), Q.shape[1], reg, power)))
+        each[-1] *= bias
+        if ratings_by_ratings:
+            x = np.linalg.solve(F @ F.T + each[0] * np.eye(len(F)), F @ rest)
+        else:
+            x = np.linalg.solve(F.T @ F + (each if everywhere else np.diag(each)), F.T @ rest)
+        return x[:-1], x[-1]
+
+    return one_row
+
+
+def no_bias(Q, rest, reg, power):
+    price = reg * len(rest) ** power
+    return np.linalg.solve(Q.T @ Q + price * np.eye(Q.shape[1]), Q.T @ rest), 0.0
+
+
+def one_array(Q, rest, reg, power):
+    return np.append(*row()(Q, rest, reg, power))
+
+
+def nearly(Q, rest, reg, power):
+    p, b = row()(Q, rest, reg, power)
+    return p + 1e-8, b
+
+
+def after_p(Q, rest, reg, power):
+    price = reg * len(rest) ** power
+    p, _ = no_bias(Q, rest, reg, power)
+    return p, (rest - Q @ p).sum() / (len(rest) + price)
+
+
+def sweep(price):
+    """A half-sweep that adds `price(λ, n, I)` to the system."""
+
+    def repaired_rows(own, other, rest, features, n, reg):
+        rows = np.zeros((n, features.shape[1]))
+        for u in np.unique(own):
+            F = features[other[own == u]]
+            system = F.T @ F + price(reg, len(F), np.eye(F.shape[1]))
+            rows[u] = np.linalg.pinv(system) @ (F.T @ rest[own == u])
+        return rows
+
+    return repaired_rows
+
+
+def descent(factor=2, extra=0):
+    def gradient_descent(A, b, lr, steps):
+        x = np.zeros(len(b))
+        for _ in range(steps + extra):
+            x -= lr * factor * (A @ x - b)
+        return x
+
+    return gradient_descent
+
+
+def rates(pair):
+    """Two rates from the smallest and the largest eigenvalue."""
+    return lambda A: pair(np.linalg.eigvalsh(A).min(), np.linalg.eigvalsh(A).max())
+
+
+WRONG = {
+    "the_loop_that_never_ends": [
+        (("later", right_condition), "does anything ever say stop"),
+        (("soon", right_condition), "'at once' or 'later'"),
+        (("never", posts), "An absolute value hides it"),
+        (("never", changed), "An absolute value hides it"),
+        (("never", not_too_little), "`not` makes that True"),
+        (("never", turned), "the error before minus the error after"),
+        (("never", strict), "just the tolerance is enough"),
+        (("never", two_needed), "Nothing has been tried yet"),
+    ],
+    "one_users_row": [
+        ((row(lambda n, k, reg, power: reg),), "n^α is forgotten"),
+        ((row(lambda n, k, reg, power: (reg * n) ** power),), "not to be raised"),
+        ((row(lambda n, k, reg, power: reg * n),), "α = 1 always"),
+        ((row(bias=0),), "The bias goes free"),
+        ((row(bias=2),), "The bias pays twice"),
+        ((row(everywhere=True),), "every place of the matrix"),
+        ((row(ratings_by_ratings=True),), "has a row for each rating"),
+        ((no_bias,), "The bias is 0"),
+        ((one_array,), "The last unknown is b"),
+        ((after_p,), "all k + 1 unknowns together"),
+        ((nearly,), "Near, but not there"),
+    ],
+    "the_forgotten_term": [
+        (("most", sweep(lambda reg, n, eye: reg * eye)), "'as many' or 'more'"),
+        (("more", sweep(lambda reg, n, eye: 0)), "still missing"),
+        (("more", sweep(lambda reg, n, eye: reg)), "every place of the matrix"),
+        (("more", sweep(lambda reg, n, eye: reg * n * eye)), "no factor n"),
+    ],
+    "a_newcomer_by_gradient_descent": [
+        ((descent(factor=1), rates(lambda low, high: (1 / high, 1 / (low + high)))), "Half of each step"),
+        ((descent(factor=-2), rates(lambda low, high: (1 / high, 1 / (low + high)))), "Uphill"),
+        ((descent(extra=1), rates(lambda low, high: (1 / high, 1 / (low + high)))), "One step too many"),
+        ((descent(), rates(lambda low, high: (2 / high, 2 / (low + high)))), "the slope has a factor 2"),
+        ((descent(), rates(lambda low, high: (1 / low, 1 / (low + high)))), "all shares must shrink"),
+        ((descent(), rates(lambda low, high: (1 / high, 0.5 / high))), "At half the largest rate"),
+        ((descent(), rates(lambda low, high: (1 / high, 2 / (low + high)))), "don't take the mean"),
+    ],
+}
