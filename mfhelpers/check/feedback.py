@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,17 +22,19 @@ class NotYet(AssertionError):
 def exercise(number: int, title: str) -> Callable:
     """Make a check of a function that raises `NotYet`, or returns what it has verified in a few words.
 
-    The check prints that the exercise passed, and nothing else comes out of it.
+    The check prints that the exercise passed, and the guess, if its first argument is called so.
     """
 
     def decorate(verify: Callable[..., str]) -> Callable[..., None]:
+        guesses = next(iter(inspect.signature(verify).parameters)) == "guess"
+
         @functools.wraps(verify)
         def checked(*answer: Any, seed: int = 0) -> None:
             try:
                 verified = verify(*answer, seed=seed)
             except NotYet as lacking:
                 raise NotYet(f"Exercise {number}, not yet: {lacking}") from None
-            print(f"Exercise {number} passed: {verified}")
+            print(f"Exercise {number} passed: {verified}" + (f". You guessed {answer[0]!r}" if guesses else ""))
 
         checked.number, checked.title = number, title
         return checked
@@ -58,6 +61,7 @@ def agree(
     mistakes: Mapping[str, Any] | None = None,
     cause: str = "Go through it by hand for one rating and compare each intermediate result.",
     tolerance: float = 1e-6,
+    secret: bool = False,
 ) -> None:
     """Require an answer to be the expected numbers.
 
@@ -72,50 +76,62 @@ def agree(
         The hint for every other answer.
     tolerance : float
         Relative to 1 + the size of each number.
+    secret : bool
+        Whether the expected numbers are the answer itself, and so are not told.
 
     Raises
     ------
     NotYet
         If nothing came back, the shape is another, or a number is.
     """
+    told = "to be worked out" if secret else expected
     if got is None:
-        fail(what, expected, got, "Nothing came back: does the function end in `return`?")
+        fail(what, told, got, "Nothing came back: does the function end in `return`?")
     if isinstance(expected, tuple):
-        return _agree_all(got, expected, what, mistakes or {}, cause, tolerance)
+        return _agree_all(got, expected, what, mistakes or {}, cause, tolerance, secret)
     try:
         got = _array(got)
     except (TypeError, ValueError):
-        fail(what, expected, got, f"This is a {type(got).__name__}, where a number or an array should be.")
+        fail(what, told, got, f"This is a {type(got).__name__}, where a number or an array should be.")
     expected = _array(expected)
     if _close(got, expected, tolerance):
         return None
     for hint, wrong in (mistakes or {}).items():
         if _close(got, _array(wrong), tolerance):
-            fail(what, expected, got, hint)
+            fail(what, told if secret else expected, got, hint)
     if got.shape != expected.shape:
-        fail(f"the shape of {what}", expected.shape, got.shape, "Print the shape of each part, from the inside out.")
+        fail(f"the shape of {what}", expected.shape, got.shape, "Print the shapes of what goes in, then of each step.")
     if np.isnan(got).any() and not np.isnan(expected).any():
-        fail(what, expected, got, "A nan came in: a division by zero, or a number that grew out of all bounds?")
-    return fail(what, expected, got, cause)
+        cause = "A nan came in: a division by zero, or a number that grew out of all bounds?"
+    return fail(what, told if secret else expected, got, cause)
 
 
-def _agree_all(got, expected, what, mistakes, cause, tolerance) -> None:
-    count = len(got) if hasattr(got, "__len__") else 1
-    if count != len(expected):
-        fail(f"the number of results of {what}", len(expected), count, "See the last line of the docstring.")
-    if all(_close(_array(a), _array(b), tolerance) for a, b in zip(got, expected, strict=True)):
+def _agree_all(got, expected, what, mistakes, cause, tolerance, secret) -> None:
+    """`agree` for several results: hints for all of them together, then each on its own."""
+    several = not isinstance(got, (dict, str)) and hasattr(got, "__len__") and len(got) == len(expected)
+    if not several:
+        fail(what, f"{len(expected)} results", got, f"Give all {len(expected)} of them, in the order of the question.")
+    try:
+        parts = [_array(part) for part in got]
+    except (TypeError, ValueError):
+        fail(what, f"{len(expected)} results of numbers", got, "One of them is no number and no array.")
+
+    def are(others):
+        return all(_close(one, _array(other), tolerance) for one, other in zip(parts, others, strict=True))
+
+    if are(expected):
         return
     for hint, wrong in mistakes.items():
-        if all(_close(_array(a), _array(b), tolerance) for a, b in zip(got, wrong, strict=True)):
-            fail(what, expected, tuple(got), hint)
-    for place, (one, other) in enumerate(zip(got, expected, strict=True), 1):
-        agree(one, other, f"{what}, result {place}", cause=cause, tolerance=tolerance)
+        if are(wrong):
+            fail(what, "to be worked out" if secret else expected, tuple(got), hint)
+    for place, (one, other) in enumerate(zip(parts, expected, strict=True), 1):
+        agree(one, other, f"{what}, number {place} of {len(expected)}", cause=cause, tolerance=tolerance, secret=secret)
 
 
 def guessed(guess: Any, choices: tuple, what: str = "your guess") -> None:
     """Require one of the possible guesses; which one is the learner's own business."""
     require(
-        guess in choices,
+        guess in choices or str(guess).strip().lower() in choices,
         what,
         " or ".join(map(repr, choices)),
         repr(guess),
@@ -154,9 +170,12 @@ def _close(got: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
+    if isinstance(value, tuple) and value and not isinstance(value[0], (str, tuple)):
         return " and ".join(map(_show, value))
-    if isinstance(value, (np.ndarray, float)) or hasattr(value, "detach"):
-        text = np.array2string(_array(value), precision=4, threshold=12, edgeitems=3, separator=", ")
+    if isinstance(value, (np.ndarray, np.generic, float)) or hasattr(value, "detach"):
+        try:
+            text = np.array2string(_array(value), precision=4, threshold=12, edgeitems=3, separator=", ")
+        except (TypeError, ValueError):
+            return str(value)
         return text.replace("\n", "\n             ")
     return str(value)

@@ -13,33 +13,55 @@ from .feedback import agree, cases, exercise, fail, guessed, require, some_ratin
 
 @exercise(1, "half a saddle")
 def half_a_saddle(after_one: Any, after_two: Any, seed: int = 0) -> str:
-    """One and two steps by hand, from a film at zero."""
-    P, Q = np.array([[0.2, -0.4]]), np.zeros((1, 2))
-    stuck = P[0].copy(), Q[0].copy()
-    for number, answer in ((1, after_one), (2, after_two)):
-        before = P[0].copy(), Q[0].copy()
-        _step(P, Q, 0, 0, 1.0, 0.5, 0.0)
-        mistakes = {
-            "Nothing moves only where both are zero. The gradient of q_i contains p_u.": stuck,
-            "The factor 2 is swallowed by the rate here, as in the lesson.": (
-                before[0] + (before[1] if number == 2 else 0) * 0.9, before[1] + (1 if number == 1 else 0.9) * before[0]),
-            "Is the error still 1 in the second step? The film has moved.": (
-                before[0] + 0.5 * before[1], before[1] + 0.5 * before[0]),
-            "p_u and q_i are the other way round: p_u first.": (Q[0], P[0]),
-        }  # fmt: skip
+    """One and two steps by hand, from a film at zero; the message does not tell the numbers."""
+    p, q, moved = np.array([0.2, -0.4]), np.zeros(2), np.array([0.1, -0.2])
+    first = {
+        "Nothing moves only where both are zero. The gradient of q_i contains p_u.": (p, q),
+        "The film is twice too far: is the rate left out, or is there a factor 2 too many?": (p, 2 * moved),
+        "p_u moves by 0.5 e q_i, and q_i is zero in this step.": (1.5 * p, moved),
+        "p_u and q_i are the other way round: p_u first.": (moved, p),
+    }
+    second = {
+        "Is the error still 1 in the second step? The film has moved.": (p + 0.5 * moved, moved + 0.5 * p),
+        "Here both move: q_i is no longer zero.": (p, moved + 0.45 * p),
+        "q_i moved by the new p_u: both go by the rows before the step.": (
+            p + 0.45 * moved,
+            moved + 0.45 * (p + 0.45 * moved),
+        ),
+        "The sign: the prediction is above the mean by p_u · q_i, so e is smaller than 1.": (
+            p + 0.55 * moved,
+            moved + 0.55 * p,
+        ),
+    }
+    rights = (p, moved), (p + 0.45 * moved, moved + 0.45 * p)
+    for number, (answer, right, mistakes) in enumerate(
+        zip((after_one, after_two), rights, (first, second), strict=True)
+    ):
         agree(
-            answer, (P[0], Q[0]), f"p_u and q_i after step {number}", mistakes,
+            answer, right, f"p_u and q_i after step {number + 1}", mistakes, secret=True,
             cause="Write down e first. Then q_i moves by 0.5 e p_u, and p_u by 0.5 e q_i, with the old q_i.",
         )  # fmt: skip
     return "both steps"
 
 
 @exercise(2, "bug hunt: the hasty step")
-def the_hasty_step(guess: str, careful_step: Callable, seed: int = 0) -> str:
-    """A step from the old rows, against what taking turns would give."""
+def the_hasty_step(guess: str, follows_the_slope: Callable, seed: int = 0) -> str:
+    """A test of steps: it must let right ones pass and stop each of seven wrong ones."""
     guessed(guess, ("hasty", "careful", "both", "neither"))
-    _steps(careful_step, seed, reg=None)
-    return "20 random cases, from the old rows"
+    for rng in cases(seed, 5):
+        P, Q = rng.normal(0, 1, (4, 2)), rng.normal(0, 1, (3, 2))
+        u, i, r, lr, mu = int(rng.integers(4)), int(rng.integers(3)), 5.0, rng.uniform(0.1, 0.5), rng.uniform(2, 4)
+        for step, right, cause in STEPS:
+            given = P.copy(), Q.copy()
+            verdict = follows_the_slope(step, *given, u, i, r, lr, mu)
+            if verdict is None:
+                fail("your verdict", "True or False", verdict, "Nothing came back: does the function end in `return`?")
+            require(
+                np.array_equal(given[0], P) and np.array_equal(given[1], Q), "P and Q after your test", "as before",
+                "moved", "The step moves what it is given: give it copies, and keep the old rows to compare with.",
+            )  # fmt: skip
+            require(bool(verdict) == right, f"your verdict on {step.__name__.strip('_')}", right, bool(verdict), cause)
+    return "two right steps pass, seven wrong ones are found, five times over"
 
 
 @exercise(3, "a price on large numbers")
@@ -48,11 +70,13 @@ def a_price_on_large_numbers(priced_gradients: Callable, priced_step: Callable, 
     for rng in cases(seed):
         p, q = rng.normal(0, 1, (2, 3))
         r, mu, reg = rng.integers(1, 6), rng.uniform(2, 4), rng.uniform(0.05, 0.5)
-        e, got = r - mu - p @ q, priced_gradients(p.copy(), q.copy(), r, mu, reg)
+        given, e = (p.copy(), q.copy()), r - mu - p @ q
+        got = priced_gradients(*given, r, mu, reg)
         expected = (
             numerical_gradient(lambda x, q=q: (r - mu - x @ q) ** 2 + reg * (x @ x), p),  # noqa: B023
             numerical_gradient(lambda x, p=p: (r - mu - p @ x) ** 2 + reg * (x @ x), q),  # noqa: B023
         )
+        of_p, of_q = -2 * e * q + 2 * reg * p, -2 * e * p + 2 * reg * q
         mistakes = {
             "The price has no effect: add 2 λ p to the one and 2 λ q to the other.": (-2 * e * q, -2 * e * p),
             "The derivative of λ p² is 2 λ p: a factor 2 is missing.": (-2 * e * q + reg * p, -2 * e * p + reg * q),
@@ -61,12 +85,68 @@ def a_price_on_large_numbers(priced_gradients: Callable, priced_step: Callable, 
             "The gradient of p pays for p, not for q.": (-2 * e * q + 2 * reg * q, -2 * e * p + 2 * reg * p),
             "The minus of the inner derivative is missing: e contains −p·q.":
                 (2 * e * q + 2 * reg * p, 2 * e * p + 2 * reg * q),
-            "That is the step's form, with the 2 swallowed. Here the gradients themselves are asked for.":
-                (-e * q + reg * p, -e * p + reg * q),
+            "That is the way down, with the 2 swallowed, as the step wants it. The gradients themselves point up.":
+                (-of_p / 2, -of_q / 2),
+            "That is the way down. The gradients point up.": (-of_p, -of_q),
+            "The 2 is swallowed by the step's rate, later. The gradients still have it.": (of_p / 2, of_q / 2),
+            "The other way round: first that of p.": (of_q, of_p),
+            "e is r minus mu minus the product: where is mu?": (of_p - 2 * mu * q, of_q - 2 * mu * p),
         }  # fmt: skip
         agree(got, expected, "the gradients, measured by central differences", mistakes, tolerance=1e-5)
-    _steps(priced_step, seed, reg=0.1)
-    return "20 gradients against central differences, 20 steps"
+        require(
+            np.array_equal(given[0], p) and np.array_equal(given[1], q), "p and q afterwards", "unchanged", "changed",
+            "The function computes; it should not move anything.",
+        )  # fmt: skip
+    _steps(priced_step, seed)
+    return "20 gradients against central differences, 20 steps at other prices, one at the default"
+
+
+@exercise(4, "without shuffling")
+def without_shuffling(guess: str, orders: Callable, seed: int = 0) -> str:
+    """Places sorted by user and film, and by rising value."""
+    guessed(guess, ("user", "value", "both", "neither"))
+    for rng in cases(seed):
+        part = some_ratings(rng)
+        got = orders(part)
+        if got is None or len(got) != 2:
+            fail("the result", "two arrays of places", type(got).__name__, "Return both: by user, by value.")
+        by_user, by_value = (
+            _places(order, which, len(part)) for order, which in zip(got, ("first", "second"), strict=True)
+        )
+        users, values, cause = part.users[by_user], part.values[by_user], "The users should rise from place to place."
+        if np.array_equal(by_user, np.lexsort((part.users, part.items))):
+            cause = "Sorted by film first: lexsort's last key counts most."
+        elif np.array_equal(values, np.sort(values)):
+            cause = "The first order is by user, the second by value."
+        require(np.array_equal(users, np.sort(users)), "the users in the first order", np.sort(users), users, cause)
+        right = np.lexsort((part.items, part.users))
+        require(
+            np.array_equal(by_user, right), "the films in the first order", part.items[right], part.items[by_user],
+            "Within a user the films are not in order: a second key is missing.",
+        )  # fmt: skip
+        agree(
+            part.values[by_value], np.sort(part.values), "the values in the second order",
+            {"From high to low: they should rise.": np.sort(part.values)[::-1]},
+            cause="np.argsort of the values gives the places.",
+        )  # fmt: skip
+    return "20 random parts"
+
+
+def _places(order: Any, which: str, n: int) -> np.ndarray:
+    order = np.asarray(order)
+    require(
+        order.shape == (n,) and np.array_equal(np.sort(order), np.arange(n)), f"the {which} order",
+        f"each place from 0 to {n - 1} once", order,
+        "These may be users or values: np.lexsort and np.argsort give places.",
+    )  # fmt: skip
+    require(
+        np.issubdtype(order.dtype, np.integer), f"the type of the {which} order", "integers", order.dtype,
+        "Places are used as an index: no decimals.",
+    )  # fmt: skip
+    return order
+
+
+# -- steps, right and wrong ------------------------------------------------------------------------
 
 
 def _step(P, Q, u, i, r, lr, mu, reg=0.0):
@@ -75,19 +155,79 @@ def _step(P, Q, u, i, r, lr, mu, reg=0.0):
     P[u], Q[i] = p + lr * (e * q - reg * p), q + lr * (e * p - reg * q)
 
 
-def _steps(step: Callable, seed: int, reg: float | None) -> None:
-    """Compare steps with and without a price; `reg=None` calls a step that knows of none."""
-    price, extra = reg or 0.0, () if reg is None else (reg,)
-    for rng in cases(seed):
+def _step_by_copies(P, Q, u, i, r, lr, mu):
+    e = r - mu - P[u] @ Q[i]
+    old = P[u].copy()
+    P[u] += lr * e * Q[i]
+    Q[i] += lr * e * old
+
+
+def _hasty_step(P, Q, u, i, r, lr, mu):
+    e = r - mu - P[u] @ Q[i]
+    P[u] += lr * e * Q[i]
+    Q[i] += lr * e * P[u]
+
+
+def _film_first(P, Q, u, i, r, lr, mu):
+    e = r - mu - P[u] @ Q[i]
+    Q[i] += lr * e * P[u]
+    P[u] += lr * e * Q[i]
+
+
+def _taking_turns(P, Q, u, i, r, lr, mu):
+    P[u] += lr * (r - mu - P[u] @ Q[i]) * Q[i]
+    Q[i] += lr * (r - mu - P[u] @ Q[i]) * P[u]
+
+
+def _uphill(P, Q, u, i, r, lr, mu):
+    _step(P, Q, u, i, r, -lr, mu)
+
+
+def _twice_as_far(P, Q, u, i, r, lr, mu):
+    _step(P, Q, u, i, r, 2 * lr, mu)
+
+
+def _user_alone(P, Q, u, i, r, lr, mu):
+    _step(P, Q.copy(), u, i, r, lr, mu)
+
+
+def _everybody(P, Q, u, i, r, lr, mu):
+    p, q = P[u].copy(), Q[i].copy()
+    e = r - mu - p @ q
+    P += lr * e * q
+    Q[i] = q + lr * e * p
+
+
+STEPS = (  # step, whether it is right, and what a wrong verdict suggests
+    (
+        _step,
+        True,
+        "A right step is refused. Is the factor 2 swallowed by the rate? Are floats compared by np.allclose?",
+    ),
+    (
+        _step_by_copies,
+        True,
+        "A right step is refused, which keeps a copy of the old row. Look at P and Q afterwards alone.",
+    ),
+    (_hasty_step, False, "It learns, so a falling loss proves nothing; and its P is right. Compare Q with the slope."),
+    (_film_first, False, "Its Q is right. Compare P, too."),
+    (_taking_turns, False, "It computes the error again in between. Both rows must follow the slope at the old rows."),
+    (_uphill, False, "It goes the other way: compare the moves with their signs."),
+    (_twice_as_far, False, "It goes the right way, twice as far: compare the moves themselves, not their directions."),
+    (_user_alone, False, "It leaves the film where it was."),
+    (_everybody, False, "It moves the rows of all users. Compare P and Q whole, not the two rows."),
+)
+
+
+def _steps(step: Callable, seed: int) -> None:
+    """Compare priced steps, at a price of their own and, in the first case, at the default."""
+    for number, rng in enumerate(cases(seed, 21)):
         P, Q = rng.normal(0, 1, (4, 2)), rng.normal(0, 1, (3, 2))
         u, i, r = int(rng.integers(4)), int(rng.integers(3)), int(rng.integers(1, 6))
-        lr, mu = rng.uniform(0.01, 0.5), rng.uniform(2, 4)
+        lr, mu, reg = rng.uniform(0.01, 0.5), rng.uniform(2, 4), rng.uniform(0.2, 0.9) if number else 0.1
         mine, right = (P.copy(), Q.copy()), (P.copy(), Q.copy())
-        result = step(*mine, u, i, r, lr, mu, *extra)
-        _step(*right, u, i, r, lr, mu, price)
-        if result is not None:
-            fail("the step", "changes P and Q in place, returns nothing", type(result).__name__,
-                 "Assign to P[u] and Q[i]; then there is nothing to return.")  # fmt: skip
+        step(*mine, u, i, r, lr, mu, *([reg] if number else []))
+        _step(*right, u, i, r, lr, mu, reg)
         others = [np.delete(a, row, 0) for a, row in ((mine[0], u), (mine[1], i))]
         kept = [np.delete(a, row, 0) for a, row in ((P, u), (Q, i))]
         require(
@@ -99,64 +239,28 @@ def _steps(step: Callable, seed: int, reg: float | None) -> None:
             "A new name for P[u] does not change P: assign to P[u] itself.",
         )  # fmt: skip
         agree(
-            (mine[0][u], mine[1][i]), (right[0][u], right[1][i]), "row u of P and row i of Q after one step",
-            _wrong_steps(P[u], Q[i], r - mu, lr, price),
+            (mine[0][u], mine[1][i]), (right[0][u], right[1][i]),
+            f"row u of P and row i of Q after one step at a price of {reg:.2f}",
+            _wrong_steps(P[u], Q[i], r - mu, lr, reg),
+            cause="Compare each row's move with -lr/2 times your gradient at the old rows.",
         )  # fmt: skip
 
 
 def _wrong_steps(p: np.ndarray, q: np.ndarray, above: float, lr: float, reg: float) -> dict[str, tuple]:
     e = above - p @ q
 
-    def moved(x, y, e=e):
+    def moved(x, y, reg=reg):
         return x + lr * (e * y - reg * x)
 
     new_p, new_q = moved(p, q), moved(q, p)
-    wrong = {
+    return {
         "q_i moved by the new p_u: compute both right-hand sides before you store either.": (new_p, moved(q, new_p)),
         "p_u moved by the new q_i: compute both right-hand sides before you store either.": (moved(p, new_q), new_q),
-        "The error was computed again between the two lines. That is taking turns, another method.":
-            (new_p, moved(q, new_p, above - new_p @ q)),
-        "Uphill: e is r minus the prediction, so the step is plus lr · e · q.": (2 * p - new_p, 2 * q - new_q),
+        "Uphill: the step goes against the gradient.": (2 * p - new_p, 2 * q - new_q),
         "Twice as far: the rate swallows the factor 2.": (2 * new_p - p, 2 * new_q - q),
+        "The price is missing from the step.": (moved(p, q, reg=0), moved(q, p, reg=0)),
+        "The price pushes away from zero: its sign.": (moved(p, q, reg=-reg), moved(q, p, reg=-reg)),
+        "The rate is missing on the price: it belongs to the gradient, too.":
+            (moved(p, q, reg=reg / lr), moved(q, p, reg=reg / lr)),
+        "The step uses a price of its own, 0.1. It is given one, `reg`.": (moved(p, q, reg=0.1), moved(q, p, reg=0.1)),
     }  # fmt: skip
-    if reg:
-        wrong["The price is missing from the step."] = (p + lr * e * q, q + lr * e * p)
-        wrong["The price pushes away from zero: its sign."] = (p + lr * (e * q + reg * p), q + lr * (e * p + reg * q))
-        wrong["Does the step use its own `reg`? This is the step with the price paid twice."] = (
-            p + lr * (e * q - 2 * reg * p), q + lr * (e * p - 2 * reg * q))  # fmt: skip
-    return wrong
-
-
-@exercise(4, "without shuffling")
-def without_shuffling(guess: str, orders: Callable, seed: int = 0) -> str:
-    """Places sorted by user and film, and by value."""
-    guessed(guess, ("user", "value", "both", "neither"))
-    for rng in cases(seed):
-        part = some_ratings(rng)
-        got = orders(part)
-        if not isinstance(got, (tuple, list)) or len(got) != 2:
-            fail("the result", "two arrays of places", f"a {type(got).__name__}", "Return both: by user, by value.")
-        by_user, by_value = map(np.asarray, got)
-        right = np.lexsort((part.items, part.users))
-        agree(
-            by_user, right, "the places sorted by user, then film",
-            {
-                "Sorted by film first: lexsort's last key counts most.": np.lexsort((part.users, part.items)),
-                "These are the sorted users, not their places: argsort and lexsort give places.": part.users[right],
-                "By user alone: within a user the films are not in order.": np.argsort(part.users, kind="stable"),
-            },
-        )  # fmt: skip
-        _places(by_value, len(part))
-        agree(
-            part.values[by_value], np.sort(part.values), "the values in the second order",
-            {"From high to low: it was to rise.": np.sort(part.values)[::-1]},
-        )  # fmt: skip
-    return "20 random parts"
-
-
-def _places(order: np.ndarray, n: int) -> None:
-    require(
-        order.shape == (n,) and np.array_equal(np.sort(order), np.arange(n)), "the second order",
-        f"each place from 0 to {n - 1} once", order,
-        "These may be values: np.argsort gives places.",
-    )  # fmt: skip

@@ -38,7 +38,7 @@ def three_times_row_0(once: Any, twice: Any, of_the_mean: Any, seed: int = 0) ->
                     [[number, 0], [number, 0]],
                 "Row 1 was not looked up: it gets nothing.": np.full((2, 2), number),
             },
-            cause="Write down the three rows that come out. How often does each number of the table enter the result?",
+            secret=True, cause="Write down the three rows that come out. How often does each number of the table enter the result?",
         )  # fmt: skip
     return "all three gradients"
 

@@ -131,11 +131,11 @@ def twice_generous(colleagues: float, right: float, once_generous: Callable, see
             "Both biases together are 3. Where is the mean?": 3.0,
             "Nothing above five? The formula knows no scale.": 5.5,
         },
-        cause="b_i is 5 - 3.5, and so is b_u.",
+        cause="b_i is 5 - 3.5, and so is b_u.", secret=True,
     )  # fmt: skip
     agree(
         right, 5.0, "a right prediction for the single pair", {"That is the mean: the film's bias is 1.5.": 3.5},
-        cause="Once the film explains the 1.5 stars, what is left for the user?",
+        cause="Once the film explains the 1.5 stars, what is left for the user?", secret=True,
     )  # fmt: skip
     for rng in cases(seed):
         part = some_ratings(rng)

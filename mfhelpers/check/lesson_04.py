@@ -126,6 +126,7 @@ def the_shrinking_catalogue(price: float, n_ratings: int, priced_loss: Callable,
             "That is the decay itself. As λ it stands beside a sum, not beside a mean.": 0.001,
         },
         cause="See the table of the lesson: wd beside a mean over N ratings.",
+        secret=True,
     )  # fmt: skip
     for number, rng in enumerate(cases(seed)):
         if number == 0:  # 3 + 0.5 - 0.5 + 2 · 1 = 5 for a rating of 4: 1 + 0.1 · (4 + 1 + 0.25 + 0.25)

@@ -94,6 +94,7 @@ def a_batch_that_is_too_large(left: tuple, capped_step: Callable, seed: int = 0)
             "The sign: an error is the rating minus the prediction, and the prediction rose by 2 s.": (1.0, 0.0, -0.5),
             "That is how far the prediction moved: how much of the error of 1 is left?": (2.0, 1.0, 0.5),
         },
+        secret=True,
     )  # fmt: skip
     square = Ratings([0, 0, 1, 1], [0, 1, 0, 1], [4, 4, 4, 4], 2, 2, (1, 5, 1))
     zeros = Factors(3.0, np.zeros(2), np.zeros(2), np.zeros((2, 1)), np.zeros((2, 1)))

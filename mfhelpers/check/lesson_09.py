@@ -69,7 +69,7 @@ def _slip(cost_of_the_slip: Callable, predicted: np.ndarray, exam: Ratings, low:
 
     wrong, right, n = error(low), error(right_low), int((predicted < low).sum())
     agree(
-        np.array(cost_of_the_slip(predicted.copy(), exam, low), dtype=float), np.array([wrong - right, n]), what,
+        cost_of_the_slip(predicted.copy(), exam, low), np.array([wrong - right, n]), what,
         {
             "The sign: that of the slip minus the right one, so that a slip which harms is positive.": [right - wrong, n],
             "Squares: take the root of each mean before you subtract.": [wrong**2 - right**2, n],
@@ -94,6 +94,8 @@ def folds_over_cells(guess: Any, cell_folds: Callable, seed: int = 0) -> str:
     for rng in cases(seed, 10):
         ratings, n_folds = some_ratings(rng, 16, 14), int(rng.integers(2, 5))
         folds, shuffled = (cell_folds(part, n_folds, 3) for part in (ratings, ratings[rng.permutation(len(ratings))]))
+        require(isinstance(folds, (list, tuple)), "the folds", "a list of pairs (train, test)", type(folds).__name__,
+                "Return a list: the folds are used more than once.")  # fmt: skip
         parts = [_numbers(fold, ratings) for fold in folds]
         require(len(parts) == n_folds, "the number of folds", n_folds, len(parts), "One pair (train, test) a fold.")
         everything, tested = _pairs(ratings), np.sort(np.concatenate([test for _, test in parts]))
@@ -145,7 +147,7 @@ def svdpp_of_surprise(guess: Any, rows_added: Callable, seed: int = 0) -> str:
         loop = sum(1 for u in train.users.tolist() for _ in films[u])
         right, n = np.array([loop, len(train)]), len(train)
         agree(
-            np.array(rows_added(train), dtype=float), right, f"the rows added for {what}",
+            rows_added(train), right, f"the rows added for {what}",
             {
                 "For each user once? The loop comes back for every rating of that user.": np.array([n, n]),
                 "Only the films that u has rated are added up, not all.": np.array([n * train.n_items, n]),

@@ -93,7 +93,7 @@ def two_runs_in_one(log_curve: Callable, beginnings: Callable, seed: int = 0) ->
 def _begins(beginnings: Callable, steps: np.ndarray, what: str) -> None:
     right = np.flatnonzero(np.r_[True, np.diff(steps) <= 0])
     agree(
-        np.asarray(beginnings(steps.astype(float))), right, what,
+        beginnings(steps.astype(float)), right, what,
         {
             "The first training begins at place 0, and is missing.": right[1:],
             "These are the last places of each training but one: np.diff is one shorter than the steps.": right[1:] - 1,
@@ -122,9 +122,9 @@ def a_rate_that_changes(guess: str, falling: Callable, seed: int = 0) -> str:
             optimizer.step()
             scheduler.step()
             right.append(optimizer.param_groups[0]["lr"])
-        t = np.arange(epochs + 1) / epochs
+        t, got = np.arange(epochs + 1) / epochs, [falling(done, epochs) for done in range(epochs + 1)]
         agree(
-            np.array([falling(done, epochs) for done in range(epochs + 1)], dtype=float), np.array(right),
+            None if got[0] is None else got, np.array(right),
             f"the shares after 0 to {epochs} of {epochs} epochs",
             {
                 "From 1 to -1: shift and halve it, so that no rate is negative.": np.cos(np.pi * t),

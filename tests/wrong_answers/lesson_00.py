@@ -74,6 +74,6 @@ WRONG = {
     ],
     "too_good_to_be_true": [
         ((leaked_minus_honest,), "The sign"),
-        ((lambda ratings, train, test: 0.024,), "the number of results"),
+        ((lambda ratings, train, test: 0.024,), "Give all 2"),
     ],
 }

@@ -213,6 +213,6 @@ WRONG = {
         (("price", one_too_late), "One epoch too late"),
         (("price", ties_are_better), "An equal error"),
         (("price", worse_than_before), "not with the epoch before"),
-        (("price", lambda errors, patience: stop(errors, patience)[0]), "number of results"),
+        (("price", lambda errors, patience: stop(errors, patience)[0]), "in the order of the question"),
     ],
 }
