@@ -64,18 +64,6 @@ def test_ending(lesson):
     assert "**Sources.**" in lesson.cells[-1].source
 
 
-def test_exercises_say_how_hard_and_how_long_and_have_an_answer(lesson):
-    if (notebooks.folder() / "solutions" / lesson.path.name).exists():
-        pytest.skip("its exercises are a notebook of their own")
-    text = "\n".join(cell.source for cell in text_cells(lesson))
-    exercises = re.split(r"^### Exercise (?=\d)", text, flags=re.M)[1:]
-    assert 3 <= len(exercises) <= 5
-    for number, exercise in enumerate(exercises, 1):
-        assert re.match(rf"{number} · .+ \((●{{1,3}}|★) \d+ minutes\)\n", exercise)
-        assert "<summary>Answer</summary>" in exercise
-        assert exercise.count("<details>") == exercise.count("</details>")
-
-
 def test_budgets(lesson):
     """Small steps: these are habits of the course; whoever leaves them changes this test and says why."""
     lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code_cells(lesson)]
@@ -123,7 +111,7 @@ def test_tags_are_known_and_marked_cells_have_an_output(lesson):
 
 
 def test_every_error_that_the_text_states_is_printed_by_a_lesson(lesson):
-    """An RMSE in the prose, such as 0.941, stands in some stored output; test_answers.py sees to the exercises."""
+    """An RMSE in the prose, such as 0.941, stands in some stored output."""
     printed = set()
     for path in NOTEBOOKS:
         for cell in code_cells(nbformat.read(path, as_version=4)):

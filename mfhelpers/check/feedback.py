@@ -174,7 +174,8 @@ def _show(value: Any) -> str:
         return " and ".join(map(_show, value))
     if isinstance(value, (np.ndarray, np.generic, float)) or hasattr(value, "detach"):
         try:
-            text = np.array2string(_array(value), precision=4, threshold=12, edgeitems=3, separator=", ")
+            digits = {"float_kind": lambda number: f"{number:.4g}"}
+            text = np.array2string(_array(value), formatter=digits, threshold=12, edgeitems=3, separator=", ")
         except (TypeError, ValueError):
             return str(value)
         return text.replace("\n", "\n             ")

@@ -81,9 +81,19 @@ def the_price_of_peeking(guess: str, tuned: Callable, seed: int = 0) -> str:
             fail("the result", "a setting and its RMSE", type(got).__name__, "Return both, as the colleague does.")
         setting, error = got
         taught = max(_shared(part, test) for part, _ in fitted) if fitted else 0
-        require(taught == 0, "exam ratings in a training", 0, taught, "Train on parts of `known`, never on `test`.")
         require(
-            setting in settings, "the setting", "one of the settings", setting, "The setting itself, not its place."
+            taught == 0,
+            "exam ratings in a training",
+            0,
+            taught,
+            "Train on parts of the argument `known`: not on `test`, nor on the notebook's own `train`.",
+        )
+        require(
+            setting in settings,
+            "the setting",
+            "one of the settings",
+            setting,
+            "First the setting itself: not its place, nor all that mf.choose returns (it has `.settings`), nor the RMSE.",
         )
         causes = {
             "upside down": "The exam decided: its stars are turned round here, and the choice followed them.",
@@ -101,7 +111,7 @@ def the_price_of_peeking(guess: str, tuned: Callable, seed: int = 0) -> str:
             mistakes[hint] = metrics.rmse(pieces[-1], test)
         agree(
             error, metrics.rmse(final, test), "the error of the chosen setting", mistakes,
-            cause="After the choice: train on all of `known`, and report the RMSE on `test`.",
+            cause="After the choice: train on all of `known`, and report the RMSE on `test`, not clipped.",
         )  # fmt: skip
     return "four exams with their stars turned round, and the choice stays"
 
@@ -220,7 +230,9 @@ def _stops(early_stop: Callable, errors: Sequence[float], patience: int) -> None
             "It stops in time, but keeps the last one. Keep the lowest so far.": (last, last),
             "One epoch too late: `patience` epochs without a new lowest are enough.": _stop(errors, patience + 1),
             "Compare with the lowest so far, not with the epoch before.": (int(np.argmin(errors[: hasty + 1])), hasty),
-            "Counted from 1? errors[0] belongs to epoch 0, before any step.": (best + 1, last + 1),
+            "Counted from 1? The first place is 0.": (best + 1, last + 1),
+            "The last one is the error that stopped it, not the one before.": (best, last - 1),
+            "These are errors: give their places.": (errors[best], errors[last]),
             "The other way round: the one kept comes first.": (last, best),
         },
         cause="Go through the list with a finger on the lowest so far, and count the places after it.",

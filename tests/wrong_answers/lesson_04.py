@@ -190,7 +190,7 @@ WRONG = {
         (("under 0.001", honest(lambda known, test, fitting, held_back: (fitting, held_back))), "report the RMSE on"),
         (("under 0.001", place_of_the_setting), "not its place"),
         (("under 0.001", setting_alone), "Return both"),
-        (("under 0.001", taught_the_exam), "never on `test`"),
+        (("under 0.001", taught_the_exam), "not on `test`"),
     ],
     "the_shrinking_catalogue": [
         ((72.0, 72_000, charged), "A factor of two"),
