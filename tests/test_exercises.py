@@ -284,6 +284,61 @@ def test_feedback_goes_from_nothing_to_shape_to_numbers(answer, words):
         answer_is_pair(answer)
 
 
+@feedback.exercise(8, "for this test")
+def calls_the_answer(answer, seed=0):
+    feedback.agree(answer([1.0, 2.0]), 1.0, "the first")
+    return "one case"
+
+
+def test_an_error_in_an_answer_names_its_line_and_shows_nothing_of_the_check():
+    def beyond(numbers):
+        return numbers[2]
+
+    with pytest.raises(feedback.NotYet) as caught:
+        calls_the_answer(beyond)
+    said = str(caught.value)
+    assert "your answer runs, in the line `return numbers[2]`" in said
+    assert "IndexError: list index out of range" in said
+    assert "A place beyond the end" in said
+    assert caught.value.__suppress_context__
+    assert "feedback.agree" not in said
+
+
+def test_a_stub_that_is_called_by_a_check_still_names_its_exercise():
+    def stub(numbers):
+        raise NotImplementedError("Exercise 8: your answer goes here")
+
+    with pytest.raises(feedback.NotYet, match="Exercise 8: your answer goes here"):
+        calls_the_answer(stub)
+
+
+def test_a_guess_is_shown_again_and_may_be_written_in_capitals():
+    @feedback.exercise(9, "for this test")
+    def with_a_guess(guess, seed=0):
+        feedback.guessed(guess, ("up", "down"))
+        return "one case"
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        with_a_guess("Up")
+    assert said.getvalue() == "Exercise 9 passed: one case. You guessed 'Up'\n"
+    with pytest.raises(feedback.NotYet, match="'up' or 'down'"):
+        with_a_guess("sideways")
+
+
+@pytest.mark.parametrize("answer", [{"a": 1, "b": 2}, "12", 3, [1, 2, 3], ["a", "b"]])
+def test_several_results_are_asked_for_in_plain_words(answer):
+    with pytest.raises(feedback.NotYet, match=r"expected  2 results"):
+        feedback.agree(answer, (1.0, 2.0), "the pair")
+
+
+def test_a_secret_is_not_told():
+    for answer in (3, None, [1.0], "x"):
+        with pytest.raises(feedback.NotYet) as caught:
+            feedback.agree(answer, 17.25, "the number", {"That is three.": 3}, secret=True)
+        assert "17.25" not in str(caught.value)
+
+
 def test_a_notebook_shows_the_message_alone():
     with pytest.raises(feedback.NotYet) as caught:
         answer_is_pair(1)

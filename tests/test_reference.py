@@ -6,6 +6,7 @@ import inspect
 import re
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
@@ -151,7 +152,8 @@ PROVOKED = {
     "ValueError: forward": trains_a_column,
     "RuntimeError: add": lambda: sparse(torch.optim.SGD, weight_decay=0.1),
     "RuntimeError: Adam": lambda: sparse(torch.optim.Adam),
-    "LinAlgError": lambda: torch.linalg.cholesky(torch.zeros(2, 2)),
+    "LinAlgError: linalg": lambda: torch.linalg.cholesky(torch.zeros(2, 2)),
+    "LinAlgError: Singular": lambda: np.linalg.solve(np.zeros((2, 2)), np.ones(2)),
     "ValueError: reg=0": lambda: mf.als(table(), 5, reg=0),
     "RuntimeError: This": lambda: torch.lstsq(torch.ones(2, 2), torch.ones(2, 2)),
     "UserWarning: no": lambda: mf.soft_impute(table(), 5, reg=1e4),

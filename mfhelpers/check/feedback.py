@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,13 +35,46 @@ def exercise(number: int, title: str) -> Callable:
             try:
                 verified = verify(*answer, seed=seed)
             except NotYet as lacking:
-                raise NotYet(f"Exercise {number}, not yet: {lacking}") from None
+                said = str(lacking)
+            except Exception as error:  # of the learner's code; the check's own frames would show the solution
+                said = _stopped(error)
+            else:
+                said = ""
+            if said:
+                raise NotYet(f"Exercise {number}, not yet: {said}") from None
             print(f"Exercise {number} passed: {verified}" + (f". You guessed {answer[0]!r}" if guesses else ""))
 
         checked.number, checked.title = number, title
         return checked
 
     return decorate
+
+
+LIKELY = {  # what an error means in an answer
+    NotImplementedError: "This cell still waits for your answer.",
+    np.linalg.LinAlgError: "A system without a unique solution: is a price missing on the diagonal?",
+    IndexError: "A place beyond the end: print the lengths, and the place.",
+    TypeError: "Are the arguments those of the docstring, in its order, and is each a number or an array?",
+    ValueError: "Print the shapes of what meets in this line.",
+    AttributeError: "Print what this object is; has something become None?",
+    NameError: "A name that this notebook does not know: is its cell run?",
+    RecursionError: "The function calls itself without an end.",
+}
+
+
+def _stopped(error: Exception) -> str:
+    """An error in the learner's code, as the property that it runs through."""
+    here = Path(__file__).parent
+    own = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if not Path(frame.filename).is_relative_to(here)
+    ]
+    outside = [frame for frame in own if "site-packages" not in frame.filename and "/lib/python" not in frame.filename]
+    place = f", in the line `{outside[-1].line}`" if outside and outside[-1].line else ""
+    cause = next((words for kind, words in LIKELY.items() if isinstance(error, kind)), "Run your function on its own.")
+    try:
+        fail(f"your answer runs{place}", "a result", f"{type(error).__name__}: {error}", cause)
+    except NotYet as lacking:
+        return str(lacking)
 
 
 def fail(what: str, expected: Any, got: Any, cause: str) -> None:
@@ -135,7 +170,7 @@ def guessed(guess: Any, choices: tuple, what: str = "your guess") -> None:
         what,
         " or ".join(map(repr, choices)),
         repr(guess),
-        "Any of these will do; measure afterwards.",
+        "One of these is asked for.",
     )
 
 

@@ -24,6 +24,7 @@ def the_loop_that_never_ends(guess: str, go_on: Callable, seed: int = 0) -> str:
         ([3.0, 2.0], True, "The gain is the error before minus the error after."),
         ([3.0, 2.0, 1.75], True, "A gain of just the tolerance is enough."),
         ([3.0, 2.0, 1.9], False, "The last step gained too little: compare the last two errors, not the first two."),
+        ([3.0, 1.0, 2.0, 1.5], True, "A gain is over the error before, not over the best so far."),
         ([3.0, 2.0, 4.0], False, "The error grew: that is a change, but no gain. An absolute value hides it."),
         ([3.0, nan], False, "Every comparison with nan is False, and `not` makes that True: ask for the gain itself."),
         (
@@ -42,15 +43,20 @@ def the_loop_that_never_ends(guess: str, go_on: Callable, seed: int = 0) -> str:
         right = errors[-2] - errors[-1] >= tolerance
         got = bool(go_on(list(errors), tolerance))
         require(got is right, f"the condition for {errors} and {tolerance:.2f}", right, got, "Is it this tolerance?")
-    return "9 lists of errors with nan and inf among them, 20 at random"
+    return "10 lists of errors with nan and inf among them, 20 at random"
 
 
 @exercise(2, "one user's row")
 def one_users_row(one_row: Callable, seed: int = 0) -> str:
     """Ridge regression with a weighted price: two rows by hand, then some whose slope must be zero."""
-    likes, rest = np.array([[1.0], [-1.0], [1.0], [-1.0]]), np.array([3.0, 1.0, 3.0, 1.0])
+    likes, rest = np.array([[1.0], [-1.0], [1.0]] * 3), np.array([3.0, 1.0, 3.0] * 3)
     _row(
-        one_row, likes, rest, 3.0, 0.5, "p and b of four ratings, with q = 1, -1, 1, -1, rest 3, 1, 3, 1, λ = 3, α = ½"
+        one_row,
+        likes,
+        rest,
+        3.0,
+        0.5,
+        "p and b of nine ratings, with q = 1, -1, 1 and rest 3, 1, 3 three times, λ = 3, α = ½",
     )
     _row(one_row, np.zeros((9, 0)), np.ones(9), 2.0, 0.5, "p and b without factors, nine ratings of +1, λ = 2, α = ½")
     for rng in cases(seed):
@@ -87,6 +93,10 @@ def _row(one_row: Callable, Q: np.ndarray, rest: np.ndarray, reg: float, power: 
         "α = 1 always: n takes the exponent `power`.": solved(reg * n * ones),
         "The bias goes free: its place on the diagonal has the same price.": solved(free),
         "The bias pays twice.": solved(twice),
+        "Twice the price: both parts of the slope have a 2, which cancels.": solved(2 * price),
+        "b first, and p from what it leaves: p and b must be solved together.": (
+            np.linalg.solve(Q.T @ Q + price[0] * np.eye(k), Q.T @ (rest - rest.sum() / (n + price[0]))),
+            rest.sum() / (n + price[0])),
         "No price at all: this is the free least-squares solution.": solved(0 * ones),
         "The price has been added to every place of the matrix: it belongs on the diagonal alone.":
             solved(0 * ones, F.T @ F + price[0]),
@@ -199,7 +209,7 @@ def _rates(two_rates: Callable, A: np.ndarray, what: str) -> None:
             "The other way round: first the limit, then the best.": right[::-1],
             "At half the largest rate one share is gone at once, but the slowest is not at its fastest.":
                 (1 / high, 0.5 / high),
-            "The best rate weighs the smallest against the largest eigenvalue: add them, don't take the mean.":
+            "The best rate is half of that: 2 / (a_min + a_max) is for a slope without the factor 2.":
                 (1 / high, 2 / (low + high)),
             "The sum of all eigenvalues (the trace) is a safe rate, not the largest.": (1 / np.trace(A), right[1]),
             "A's largest entry on the diagonal is no eigenvalue.": (1 / A.diagonal().max(), right[1]),

@@ -105,7 +105,7 @@ WRONG = {
         ((*ROWS[:2], [[6.5, 6.5], [0, 0]]), "nothing is left of the earlier"),
     ],
     "rescue_the_published_loop": [
-        (("worse", GOOD, by_heart()), "Any of these will do"),
+        (("worse", GOOD, by_heart()), "One of these is asked for"),
         ((NOISE, passing(forget=False), by_heart()), "zero_grad comes before"),
         ((NOISE, passing(moving=False), by_heart()), "Nothing has moved"),
         ((NOISE, passing(half=0.5), by_heart()), "Half of each step"),
@@ -138,7 +138,7 @@ WRONG = {
         ((quiet_aim, lambda predicted, values: loud(predicted, values) * len(values)), "That is the sum"),
     ],
     "gradients_that_pile_up": [
-        (("piling", looping("before")), "Any of these will do"),
+        (("piling", looping("before")), "One of these is asked for"),
         ((PILES, looping("never")), "the first gradient is still there"),
         ((PILES, looping("once")), "the first gradient is still there"),
         ((PILES, looping("between")), "between backward and step"),

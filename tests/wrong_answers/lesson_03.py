@@ -100,7 +100,7 @@ def least_squares(constant=True, left_over=False, root=False):
 
 WRONG = {
     "ask_again_and_again": [
-        (("better", turns()), "Any of these will do"),
+        (("better", turns()), "One of these is asked for"),
         (("fall", turns(films_first=False)), "Users were asked first"),
         (("fall", turns(forgetful=True)), "begins from zero"),
         (("fall", turns(damped=False)), "No damping"),

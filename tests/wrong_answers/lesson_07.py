@@ -133,6 +133,6 @@ WRONG = {
         ((descent(), rates(lambda low, high: (2 / high, 2 / (low + high)))), "the slope has a factor 2"),
         ((descent(), rates(lambda low, high: (1 / low, 1 / (low + high)))), "all shares must shrink"),
         ((descent(), rates(lambda low, high: (1 / high, 0.5 / high))), "At half the largest rate"),
-        ((descent(), rates(lambda low, high: (1 / high, 2 / (low + high)))), "don't take the mean"),
+        ((descent(), rates(lambda low, high: (1 / high, 2 / (low + high)))), "half of that"),
     ],
 }

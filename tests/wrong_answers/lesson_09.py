@@ -128,7 +128,7 @@ WRONG = {
         ((45, shares(of_same=np.sum, of_others=np.sum)), "numbers of pairs"),
         ((45, shares(factor=100)), "In percent"),
         ((45, shares(sign=False)), "the order of the two means"),
-        ((43, shares()), "Any of these will do"),
+        ((43, shares()), "One of these is asked for"),
     ],
     "a_scale_too_narrow": [
         (("nothing", slip(sign=-1)), "The sign"),
