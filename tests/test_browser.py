@@ -210,7 +210,9 @@ def test_a_wrong_answer_is_told_what_is_missing_and_nothing_else(lab):
         show(page, ids.index("exercise-1-check"))
         said = page.locator(".jp-OutputArea-output").filter(has_text="Exercise 1, not yet: your guess").first
         said.wait_for(timeout=30 * SECONDS)
-        words = "Exercise 1, not yet: your guess expected 'users' or 'films' got 'both' likely One of these is asked for"
+        words = (
+            "Exercise 1, not yet: your guess expected 'users' or 'films' got 'both' likely One of these is asked for"
+        )
         assert " ".join(said.inner_text().split()).startswith(words)  # and no frame of a traceback
 
 
