@@ -1,8 +1,8 @@
 # One command each; every target sets up what it needs, in .venv.
 #   make lab        open the course in JupyterLab
 #   make notebooks  run every lesson without a browser, into build/notebooks
-#   make test       lint, unit tests, faults, the notebooks, two of them in a browser
-#   make browser    every notebook in JupyterLab, in headless Chromium
+#   make test       lint, unit tests, faults, the notebooks; a lesson and an exercise in a browser
+#   make browser    every lesson, and an exercise of each, in JupyterLab in headless Chromium
 #   make bench      measure speed against peers on this machine, into build/bench.json (minutes, 8 GB)
 #   make outputs    for maintainers: renew the stored outputs, on real MovieLens
 #   make format     for maintainers: let ruff lay out code and notebooks
@@ -43,7 +43,7 @@ test: $(TESTED)
 	$(BIN)/coverage report --fail-under=90
 
 browser: $(TESTED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_browser.py --browser=all -v
+	MFHELPERS_BROWSER=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_browser.py --browser=all -v
 
 bench: $(PEERS)
 	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)
@@ -80,7 +80,8 @@ $(READY): pyproject.toml constraints.txt
 
 $(TESTED): $(READY)
 	@echo "Installing what the tests need: half a minute"
-	@$(PIP) install -q --no-compile -c constraints.txt -e '.[lab,teach,test]'
+	@$(PIP) install -q --no-compile -c constraints.txt -e '.[lab,teach,test]' || { \
+	  echo; echo "The installation failed; pip's reason stands above. What is installed is kept."; exit 1; }
 	@touch $@
 
 # what cannot be installed (cmfrec wants a compiler) is left out of the comparison, and tried again next time

@@ -66,8 +66,8 @@ def _course(folder: Path, lessons: list[str], seed: int) -> int:
     except (OSError, ValueError) as error:
         print(f"course: {error}", file=sys.stderr)
         return 1
-    print(f"{len(assignments)} assignments in {folder / 'source'}: {', '.join(assignments)}")
-    print(f'Go on there, with: nbgrader generate_assignment "{assignments[0]}"')
+    print(f"in {folder / 'source'}: {', '.join(assignments)}")
+    print(f'Go on with: cd "{folder}" && "{sys.executable}" -m nbgrader generate_assignment {assignments[0]}')
     return 0
 
 

@@ -6,9 +6,13 @@ import copy
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import notebooks
 from .files import replacing
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 WORDS = "*Your words here.*"
 SEED = re.compile(r"^SEED = \d+", re.M)
@@ -24,6 +28,7 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
 c.CourseDirectory.course_id = "matrix-factorisation"
 c.ExecutePreprocessor.timeout = 300  # seconds a cell
+c.OverwriteCells.add_missing_cells = True  # a check that was deleted comes back
 
 
 class NamedStubs(preprocessors.ClearSolutions):
@@ -56,7 +61,7 @@ def solutions() -> list[Path]:
     return sorted((notebooks.folder() / "solutions").glob("*.ipynb"))
 
 
-def stub(cell) -> str:
+def stub(cell: NotebookNode) -> str:
     """What stands in a student's copy instead of a solution: an error, and the names that a value needs."""
     number = re.search(r"exercise-(\d+)", cell.metadata.get("nbgrader", {}).get("grade_id", ""))
     stop = f'raise NotImplementedError("Exercise {number[1] if number else "?"}: your answer goes here")'
@@ -66,7 +71,7 @@ def stub(cell) -> str:
     return f"# your answer sets: {', '.join(names)}\n{stop}" if names else stop
 
 
-def student_copy(solution):
+def student_copy(solution: NotebookNode) -> NotebookNode:
     """The student's copy of a notebook with solutions: neither these nor hidden tests nor outputs.
 
     The same as nbgrader's `generate_assignment` with the configuration that `course` writes.
@@ -143,19 +148,23 @@ def course(target: str | os.PathLike, names: list[str] | None = None, seed: int 
     Raises
     ------
     ValueError
-        If a lesson is unknown, or the folder holds something else; nothing is written then.
+        If a lesson is unknown, the seed is negative, or the folder holds something else; nothing is
+        written then.
     FileExistsError
         If an assignment is there already and differs: it may hold the teacher's changes.
     """
     import nbformat
 
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative: take 0 or more")
     target, every = Path(target).expanduser(), {path.stem: path for path in solutions()}
     unknown = sorted(set(names or []) - set(every))
     if unknown:
         raise ValueError(f"no exercises for {', '.join(unknown)}; there are {', '.join(every)}")
     if target.is_dir() and any(target.iterdir()) and not (target / "nbgrader_config.py").exists():
         raise ValueError(f"{target} holds other files: choose a new folder")
-    texts = {target / "nbgrader_config.py": CONFIG}
+    config = target / "nbgrader_config.py"
+    texts = {} if config.exists() else {config: CONFIG}  # a teacher may have changed it
     for name in names or every:
         notebook = nbformat.read(every[name], as_version=4)
         for cell in notebook.cells:

@@ -178,7 +178,7 @@ def run_all(target: Path, in_place: bool = False, names: list[str] | None = None
     if unknown:
         print(f"no notebook in {folder()} is called {', '.join(unknown)}", file=sys.stderr)
         return 1
-    if not in_place and target.resolve() == folder().resolve():
+    if not in_place and target.resolve().is_relative_to(folder().resolve()):
         print(f"{target} is where the course itself lies: choose another folder", file=sys.stderr)
         return 1
     chosen = [name for name in every if not names or name in names or name.removesuffix(".ipynb") in names]

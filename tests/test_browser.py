@@ -1,7 +1,7 @@
 """JupyterLab in headless Chromium, as a reader uses it: open a notebook, run it, look at its outputs; solve an exercise.
 
-`make test` does it for one lesson and one exercise, `make browser` for every notebook. Without Chromium it is skipped,
-unless MFHELPERS_BROWSER=required, as in CI.
+`make test` does it for one lesson and one exercise, `make browser` for every lesson and the first exercise of each.
+Without Chromium it is skipped, unless MFHELPERS_BROWSER=required, as in CI and in `make browser`.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def serving(folder: Path):
                 break
             except OSError:
                 time.sleep(0.5)
+        else:
+            pytest.fail("JupyterLab did not answer within a minute:\n" + (folder / "lab.log").read_text()[-3000:])
         yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token={token}"
     finally:
         server.terminate()

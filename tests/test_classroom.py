@@ -34,13 +34,14 @@ def nbgrader(tmp_path_factory):
     environment = os.environ | {"JUPYTER_CONFIG_DIR": str(course / ".jupyter"), "MFHELPERS_OFFLINE": "1"}
 
     def run(*arguments):
+        run.ran.append(arguments)
         done = subprocess.run(
             [sys.executable, "-m", "nbgrader", *arguments], cwd=course, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return done
 
-    run.course = course
+    run.course, run.ran = course, []
     run("generate_assignment", LESSON)
     return run
 
@@ -57,11 +58,17 @@ def graded(nbgrader):
                 cell.source = answer.source
             if student == "eve" and mark.get("grade") and cell.cell_type == "code":
                 cell.source = "print('passed')"
+        if student == "eve":
+            handed_in.cells = [
+                cell
+                for cell in handed_in.cells
+                if cell.metadata.get("nbgrader", {}).get("grade_id") != "exercise-2-check"
+            ]
         target = nbgrader.course / "submitted" / student / LESSON / f"{LESSON}.ipynb"
         target.parent.mkdir(parents=True)
         nbformat.write(handed_in, target)
     nbgrader("autograde", LESSON, "--create")
-    nbgrader("generate_feedback", LESSON)
+    nbgrader("generate_feedback", LESSON, "--force")
     nbgrader("export")
     with open(nbgrader.course / "grades.csv", encoding="utf8") as file:
         return {row["student_id"]: row for row in csv.DictReader(file)}
@@ -96,6 +103,12 @@ def test_feedback_says_what_is_missing(nbgrader, graded):
     pages = {student: (nbgrader.course / "feedback" / student / LESSON / f"{LESSON}.html") for student in graded}
     assert "Exercise 1 passed" in pages["ada"].read_text(encoding="utf8")
     assert "your answer goes here" in pages["bob"].read_text(encoding="utf8")
+
+
+def test_teachers_are_told_what_was_run_here(nbgrader, graded):
+    told = (notebooks.folder().parent / "TEACHING.md").read_text(encoding="utf8")
+    commands = {line for line in told.splitlines() if line.startswith("nbgrader ")}
+    assert commands == {"nbgrader " + " ".join(arguments) for arguments in nbgrader.ran}
 
 
 # -- the course folder -----------------------------------------------------------------------------
@@ -138,9 +151,27 @@ def test_a_teachers_changes_are_kept(tmp_path):
     assert source.read_bytes() == kept
 
 
+def test_a_teachers_configuration_is_kept_and_does_not_stop_the_next_lesson(tmp_path):
+    classroom.course(tmp_path, [LESSON])
+    config = tmp_path / "nbgrader_config.py"
+    config.write_text(config.read_text(encoding="utf8") + "# mine\n", encoding="utf8")
+    classroom.course(tmp_path, ["01_gradients"])
+    assert config.read_text(encoding="utf8").endswith("# mine\n")
+    assert (tmp_path / "source" / "01_gradients").is_dir()
+
+
+def test_a_negative_seed_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="seed -1 is negative"):
+        classroom.course(tmp_path / "course", seed=-1)
+    assert not (tmp_path / "course").exists()
+
+
 def test_course_as_a_command(tmp_path, capsys):
     assert main(["course", str(tmp_path / "c"), LESSON, "--seed", "3"]) == 0
-    assert f'nbgrader generate_assignment "{LESSON}"' in capsys.readouterr().out
+    assert (
+        f'cd "{tmp_path / "c"}" && "{sys.executable}" -m nbgrader generate_assignment {LESSON}'
+        in capsys.readouterr().out
+    )
     assert main(["course", str(tmp_path / "c"), LESSON, "--seed", "4"]) == 1
     assert "course: " in capsys.readouterr().err
 

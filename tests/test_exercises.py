@@ -11,7 +11,9 @@ import io
 import re
 
 import nbformat
+import numpy as np
 import pytest
+import torch
 
 from mfhelpers import classroom, notebooks
 from mfhelpers.check import feedback
@@ -297,11 +299,34 @@ def test_an_error_in_an_answer_names_its_line_and_shows_nothing_of_the_check():
     with pytest.raises(feedback.NotYet) as caught:
         calls_the_answer(beyond)
     said = str(caught.value)
-    assert "your answer runs, in the line `return numbers[2]`" in said
+    assert "your answer stops in the line `return numbers[2]`" in said
     assert "IndexError: list index out of range" in said
     assert "A place beyond the end" in said
     assert caught.value.__suppress_context__
     assert "feedback.agree" not in said
+
+
+def test_a_fault_of_the_check_is_not_blamed_on_the_learner():
+    @feedback.exercise(9, "for this test")
+    def broken(answer, seed=0):
+        return np.zeros(3).reshape(2, 2)
+
+    broken.__wrapped__.__code__ = broken.__wrapped__.__code__.replace(co_filename=feedback.__file__)
+    with pytest.raises(ValueError, match="cannot reshape"):
+        broken(1)
+
+
+@pytest.mark.parametrize(
+    ("got", "expected"), [(np.inf, 3.0), (3.0, np.inf), ("3", 3.0), (3 + 1j, 3.0), ([None], [np.nan])]
+)
+def test_what_is_no_such_number_is_refused(got, expected):
+    with pytest.raises(feedback.NotYet):
+        feedback.agree(got, expected, "the number")
+
+
+def test_infinities_and_nans_agree_with_their_like():
+    feedback.agree([np.inf, np.nan, 1], [np.inf, np.nan, 1.0], "the numbers")
+    feedback.agree([torch.tensor(1.0, requires_grad=True)], [1.0], "the number")
 
 
 def test_a_stub_that_is_called_by_a_check_still_names_its_exercise():
@@ -378,7 +403,9 @@ def test_exercises_in_the_plans_exist(teaching):
 
 
 def test_the_minutes_of_each_plan_add_up(teaching):
-    for minutes, plan in re.findall(r"^\*\*(\d+) minutes: .*?\n\n(.*?)\n\n", teaching, flags=re.M | re.S):
+    plans = re.findall(r"^\*\*(\d+) minutes: .*?\n\n(.*?)\n\n", teaching, flags=re.M | re.S)
+    assert [minutes for minutes, _ in plans] == ["45", "90"]
+    for minutes, plan in plans:
         assert sum(map(int, re.findall(r"^\| (\d+) \|", plan, flags=re.M))) == int(minutes)
 
 

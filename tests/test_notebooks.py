@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -249,6 +250,15 @@ def test_lessons_by_name(asked, course, tmp_path, name):
     assert asked == [(course / "01_b.ipynb", tmp_path / "01_b.ipynb")]
 
 
+def test_solutions_run_after_the_lessons_and_go_into_their_own_folder(asked, course, tmp_path):
+    (course / "solutions").mkdir()
+    shutil.copy(course / "00_a.ipynb", course / "solutions")
+    assert notebooks.run_all(tmp_path) == 0
+    assert asked[-1] == (course / "solutions" / "00_a.ipynb", tmp_path / "solutions" / "00_a.ipynb")
+    assert notebooks.run_all(tmp_path, names=["solutions/00_a"]) == 0
+    assert asked[-1] == asked[-2]
+
+
 def test_in_place_means_the_lesson_itself(asked, course):
     notebooks.run_all(Path("not used"), in_place=True, names=["00_a"])
     assert asked == [(course / "00_a.ipynb", course / "00_a.ipynb")]
@@ -260,8 +270,9 @@ def test_an_unknown_name_is_said_and_nothing_runs(asked, tmp_path, capsys):
     assert asked == []
 
 
-def test_the_courses_own_folder_is_no_target(asked, course, capsys):
-    assert notebooks.run_all(course / ".." / "notebooks") == 1
+@pytest.mark.parametrize("inside", ["../notebooks", "solutions"])  # whose files have the lessons' names
+def test_the_courses_own_folder_is_no_target(asked, course, capsys, inside):
+    assert notebooks.run_all(course / inside) == 1
     assert "choose another folder" in capsys.readouterr().err
     assert asked == []
 

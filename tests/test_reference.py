@@ -67,7 +67,8 @@ def test_a_word_is_explained_where_the_glossary_says(row):
     text = plain(target(section)).lower()
     for form in word.lower().replace("r̂_ui", "r _ui").split(", "):
         stem = form.removesuffix("ing") if len(form) > 6 else form
-        assert re.search(rf"(?<!\w){re.escape(stem)}", text), f"{form!r} is not in that section"
+        end = r"(?![a-z])" if len(stem) <= 3 else ""  # "k" is not in "knows"
+        assert re.search(rf"(?<!\w){re.escape(stem)}{end}", text), f"{form!r} is not in that section"
 
 
 def test_words_stand_in_their_order():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -50,34 +51,44 @@ def exercise(number: int, title: str) -> Callable:
     return decorate
 
 
-LIKELY = {  # what an error means in an answer
+LIKELY = {  # what an error means in an answer; the first that fits
     NotImplementedError: "This cell still waits for your answer.",
     np.linalg.LinAlgError: "A system without a unique solution: is a price missing on the diagonal?",
     IndexError: "A place beyond the end: print the lengths, and the place.",
+    KeyError: "A key that is not there: print the keys.",
+    ZeroDivisionError: "What is divided by here can be zero.",
     TypeError: "Are the arguments those of the docstring, in its order, and is each a number or an array?",
-    ValueError: "Print the shapes of what meets in this line.",
     AttributeError: "Print what this object is; has something become None?",
     NameError: "A name that this notebook does not know: is its cell run?",
+    ValueError: "Print the shapes of what meets in this line.",
     RecursionError: "The function calls itself without an end.",
+    RuntimeError: "Print the shapes and the dtypes of what meets in this line.",
 }
 
 
 def _stopped(error: Exception) -> str:
-    """An error in the learner's code, as the property that it runs through."""
-    here = Path(__file__).parent
-    own = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if not Path(frame.filename).is_relative_to(here)
+    """An error in the learner's code, as a property that it lacks; one of the check itself goes on."""
+    package = Path(__file__).parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    learners = [
+        frame
+        for frame in frames
+        if not Path(frame.filename).is_relative_to(package)
+        and "site-packages" not in frame.filename
+        and not frame.filename.startswith(sys.base_prefix)
     ]
-    outside = [frame for frame in own if "site-packages" not in frame.filename and "/lib/python" not in frame.filename]
-    place = f", in the line `{outside[-1].line}`" if outside and outside[-1].line else ""
+    if not learners and not isinstance(error, TypeError):  # a call with other arguments leaves no frame
+        raise error
+    line = learners[-1].line if learners else ""
+    place = f" in the line `{line}`" if line else ""
     cause = next((words for kind, words in LIKELY.items() if isinstance(error, kind)), "Run your function on its own.")
     try:
-        fail(f"your answer runs{place}", "a result", f"{type(error).__name__}: {error}", cause)
+        fail(f"your answer stops{place}", "a result", f"{type(error).__name__}: {error}", cause)
     except NotYet as lacking:
         return str(lacking)
 
 
-def fail(what: str, expected: Any, got: Any, cause: str) -> None:
+def fail(what: str, expected: Any, got: Any, cause: str) -> NoReturn:
     """Raise `NotYet`: what property, what it should be and is, and why that may be."""
     lines = [what, f"   expected  {_show(expected)}", f"   got       {_show(got)}", f"   likely    {cause}"]
     raise NotYet("\n".join(lines))
@@ -129,16 +140,17 @@ def agree(
     except (TypeError, ValueError):
         fail(what, told, got, f"This is a {type(got).__name__}, where a number or an array should be.")
     expected = _array(expected)
+    told = told if secret else expected
     if _close(got, expected, tolerance):
         return None
     for hint, wrong in (mistakes or {}).items():
         if _close(got, _array(wrong), tolerance):
-            fail(what, told if secret else expected, got, hint)
+            fail(what, told, got, hint)
     if got.shape != expected.shape:
         fail(f"the shape of {what}", expected.shape, got.shape, "Print the shapes of what goes in, then of each step.")
     if np.isnan(got).any() and not np.isnan(expected).any():
         cause = "A nan came in: a division by zero, or a number that grew out of all bounds?"
-    return fail(what, told if secret else expected, got, cause)
+    fail(what, told, got, cause)
 
 
 def _agree_all(got, expected, what, mistakes, cause, tolerance, secret) -> None:
@@ -191,17 +203,19 @@ def some_ratings(rng: np.random.Generator, n_users: int = 6, n_items: int = 5, s
 
 
 def _array(value: Any) -> np.ndarray:
+    """float64; a TypeError for what is no number."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    return np.asarray(value, dtype=np.float64)
+    if isinstance(value, (list, tuple)):
+        value = [part.detach().cpu().numpy() if hasattr(part, "detach") else part for part in value]
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{array.dtype} is no type of real numbers")
+    return array.astype(np.float64)
 
 
 def _close(got: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
-    if got.shape != expected.shape:
-        return False
-    return bool(
-        np.all((np.abs(got - expected) <= tolerance * (1 + np.abs(expected))) | (np.isnan(got) & np.isnan(expected)))
-    )
+    return got.shape == expected.shape and bool(np.allclose(got, expected, tolerance, tolerance, equal_nan=True))
 
 
 def _show(value: Any) -> str:
