@@ -409,6 +409,12 @@ def test_the_minutes_of_each_plan_add_up(teaching):
         assert sum(map(int, re.findall(r"^\| (\d+) \|", plan, flags=re.M))) == int(minutes)
 
 
+def test_every_notebook_has_its_run_times(teaching):
+    rows = re.findall(r"^\| (\d\d_\w+) \| (\d+), (\d+) \| (\d+), (\d+) \|$", teaching, flags=re.M)
+    assert [row[0] for row in rows] == list(SOLUTIONS)
+    assert all(int(megabytes) < 1000 for row in rows for megabytes in (row[2], row[4]))
+
+
 def test_sections_in_the_plans_exist(teaching):
     plans = teaching[: teaching.index("## Run times")]
     headings = "".join(

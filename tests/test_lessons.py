@@ -173,6 +173,8 @@ def test_the_readme_lists_every_lesson_with_its_minutes_and_needs():
         row = next((line for line in readme.splitlines() if f"(notebooks/{path.name})" in line), "")
         assert title in row
         assert f"{read} + {work}" in row
+        megabytes = re.search(r"\| (\d+), (\d+) MB \|", row).groups()
+        assert all(100 < int(number) < 1000 for number in megabytes)  # Binder gives 1 GB
 
 
 def test_notebooks_need_only_what_is_declared():
