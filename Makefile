@@ -56,7 +56,7 @@ format: $(TESTED)
 	$(BIN)/ruff check --fix .
 
 binder:
-	@$(PYTHON) -c 'import sys, urllib.parse as u; a = sys.argv[1]; \
+	@"$(PYTHON)" -c 'import sys, urllib.parse as u; a = sys.argv[1]; \
 	  sys.exit("no address: make binder REPOSITORY=https://…") if not a.startswith("https://") else \
 	  print(f"https://mybinder.org/v2/git/{u.quote(a, safe=str())}/HEAD?urlpath=lab/tree/notebooks/00_movielens.ipynb")' \
 	  "$(REPOSITORY)"
@@ -65,10 +65,10 @@ clean:
 	rm -rf .venv build .pytest_cache .ruff_cache .coverage
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "The course needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "The course needs Python 3.11 or later; '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1 || true)."; \
 	  echo "Install one from python.org or your system's packages, then: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -m venv .venv 2>build.venv.log && rm -f build.venv.log || { rm -rf .venv build.venv.log; \
+	@"$(PYTHON)" -m venv .venv 2>build.venv.log && rm -f build.venv.log || { rm -rf .venv build.venv.log; \
 	  echo "'$(PYTHON) -m venv' does not work here."; \
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or use conda: see README."; exit 1; }
 	@echo "Installing into .venv: one to three minutes"

@@ -67,7 +67,8 @@ def _course(folder: Path, lessons: list[str], seed: int) -> int:
         print(f"course: {error}", file=sys.stderr)
         return 1
     print(f"in {folder / 'source'}: {', '.join(assignments)}")
-    print(f'Go on with: cd "{folder}" && "{sys.executable}" -m nbgrader generate_assignment {assignments[0]}')
+    # nbgrader itself looks for a command of its environment, so a full path to this Python would not do
+    print(f'Go on, in the activated environment: cd "{folder}" && nbgrader generate_assignment {assignments[0]}')
     return 0
 
 
