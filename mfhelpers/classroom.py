@@ -56,11 +56,6 @@ c.GenerateAssignment.preprocessors = [
 '''
 
 
-def solutions() -> list[Path]:
-    """The notebooks with solutions, one for each lesson that has exercises."""
-    return sorted((notebooks.folder() / "solutions").glob("*.ipynb"))
-
-
 def stub(cell: NotebookNode) -> str:
     """What stands in a student's copy instead of a solution: an error, and the names that a value needs."""
     number = re.search(r"exercise-(\d+)", cell.metadata.get("nbgrader", {}).get("grade_id", ""))
@@ -91,7 +86,7 @@ def student_copy(solution: NotebookNode) -> NotebookNode:
         if cell.metadata.get("nbgrader", {}).get("solution"):
             replacement = stub(cell) if cell.cell_type == "code" else WORDS
             cell.source = _without(cell.source, "SOLUTION", replacement)
-        cell.source = _without(cell.source, "HIDDEN TESTS", "").rstrip("\n")
+        cell.source = _without(cell.source, "HIDDEN TESTS", "")
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return made
@@ -118,7 +113,7 @@ def write_student_copies() -> list[Path]:
     import nbformat
 
     changed = []
-    for path in solutions():
+    for path in notebooks.solutions():
         target = notebooks.folder() / "exercises" / path.name
         text = nbformat.writes(student_copy(nbformat.read(path, as_version=4))) + "\n"
         if not target.exists() or target.read_text(encoding="utf8") != text:
@@ -157,7 +152,7 @@ def course(target: str | os.PathLike, names: list[str] | None = None, seed: int 
 
     if seed < 0:
         raise ValueError(f"seed {seed} is negative: take 0 or more")
-    target, every = Path(target).expanduser(), {path.stem: path for path in solutions()}
+    target, every = Path(target).expanduser(), {path.stem: path for path in notebooks.solutions()}
     unknown = sorted(set(names or []) - set(every))
     if unknown:
         raise ValueError(f"no exercises for {', '.join(unknown)}; there are {', '.join(every)}")

@@ -40,7 +40,12 @@ def folder() -> Path:
 
 def all_with_outputs() -> list[Path]:
     """Lessons, then the solutions of their exercises; the students' copies are made from these."""
-    return sorted(folder().glob("*.ipynb")) + sorted((folder() / "solutions").glob("*.ipynb"))
+    return sorted(folder().glob("*.ipynb")) + solutions()
+
+
+def solutions() -> list[Path]:
+    """The notebooks with the solutions of exercises, named as their lessons are."""
+    return sorted((folder() / "solutions").glob("*.ipynb"))
 
 
 def copy_to(target: str | os.PathLike) -> tuple[list[Path], list[Path]]:

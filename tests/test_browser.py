@@ -20,10 +20,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mfhelpers import classroom, notebooks
+from mfhelpers import notebooks
 
 LESSONS = sorted(path.stem for path in notebooks.folder().glob("*.ipynb"))
-EXERCISES = [path.stem for path in classroom.solutions()]
+EXERCISES = [path.stem for path in notebooks.solutions()]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

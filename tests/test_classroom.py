@@ -118,7 +118,7 @@ def test_teachers_are_told_what_was_run_here(nbgrader, graded):
 
 
 def test_all_lessons_by_default_and_once_more_changes_nothing(tmp_path):
-    every = [path.stem for path in classroom.solutions()]
+    every = [path.stem for path in notebooks.solutions()]
     assert classroom.course(tmp_path / "course") == every
     assert classroom.course(tmp_path / "course") == every
     assert sorted(path.name for path in (tmp_path / "course" / "source").iterdir()) == every

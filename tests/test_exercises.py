@@ -18,7 +18,7 @@ import torch
 from mfhelpers import classroom, notebooks
 from mfhelpers.check import feedback
 
-SOLUTIONS = {path.stem: nbformat.read(path, as_version=4) for path in classroom.solutions()}
+SOLUTIONS = {path.stem: nbformat.read(path, as_version=4) for path in notebooks.solutions()}
 HEADING = re.compile(r"^### Exercise (\d) · (.+) \((●{1,3}|★) (\d+) minutes\)$", re.M)
 ERROR = re.compile(r"(?<![\d.])(?:0\.[89]|1\.\d)\d\d(?!\d)")
 
@@ -205,6 +205,12 @@ def test_no_line_of_code_runs_out_of_the_page(solution):
     assert not [line for cell in cells(solution, "code") for line in cell.source.splitlines() if len(line) > 110]
 
 
+def test_budgets(solution):
+    """As for lessons; a question with its hints, or an answer in words, is one text cell."""
+    assert max(len(cell.source.split()) for cell in cells(solution, "markdown")) <= 150
+    assert max(sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in cells(solution, "code")) <= 25
+
+
 # -- students' copies ------------------------------------------------------------------------------
 
 
@@ -246,7 +252,7 @@ def run_stub(source, names):
 
 
 @pytest.mark.usefixtures("simulated_mode")
-@pytest.mark.parametrize("path", classroom.solutions(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebooks.solutions(), ids=lambda path: path.stem)
 def test_solutions_run_on_simulated_ratings(path, tmp_path, monkeypatch):
     monkeypatch.setenv("MFHELPERS_OFFLINE", "1")
     run = notebooks.run(path, tmp_path / path.name)

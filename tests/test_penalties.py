@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mfhelpers import Factors, Penalty, objective, rmse, simulate_ratings
+from mfhelpers import BiasedMatrixFactorization, Factors, Penalty, objective, rmse, simulate_ratings
 from mfhelpers.check import numerical_gradient, same
 
 RATINGS, _ = simulate_ratings(12, 10, 60, min_per_user=3)
@@ -180,3 +180,22 @@ def test_what_is_no_number_is_no_penalty(value):
     if value is not None:
         with pytest.raises(ValueError, match="a penalty needs finite numbers"):
             Penalty(0.1, biases=value)
+
+
+@pytest.mark.parametrize(("optimizer", "ends_there"), [(torch.optim.Adam, True), (torch.optim.AdamW, False)])
+def test_adams_decay_ends_where_the_penalty_does_and_adamws_does_not(optimizer, ends_there):
+    """As the table of lesson 04 has it: with full batches, the slope of our objective is zero where Adam stops."""
+    decay, model = 0.05, BiasedMatrixFactorization(TRAIN.n_users, TRAIN.n_items, 2, mean=3.5, seed=0).double()
+    users, items, values = TRAIN.to_tensors()
+    stepper = optimizer(model.parameters(), lr=0.05, weight_decay=decay)
+    slower = torch.optim.lr_scheduler.ExponentialLR(stepper, 0.995)
+    for _ in range(2000):
+        stepper.zero_grad()
+        (model(users, items) - values.double()).square().mean().backward()
+        stepper.step()
+        slower.step()
+    reg = Penalty.from_weight_decay(decay, len(TRAIN)).reg
+    price = sum(weight.square().sum() for weight in model.parameters())
+    loss = (model(users, items) - values.double()).square().sum() + reg * price
+    slope = max(gradient.abs().max().item() for gradient in torch.autograd.grad(loss, list(model.parameters())))
+    assert (slope < 0.01) == ends_there, slope

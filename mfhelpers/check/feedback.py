@@ -36,13 +36,9 @@ def exercise(number: int, title: str) -> Callable:
             try:
                 verified = verify(*answer, seed=seed)
             except NotYet as lacking:
-                said = str(lacking)
+                raise NotYet(f"Exercise {number}, not yet: {lacking}") from None
             except Exception as error:  # of the learner's code; the check's own frames would show the solution
-                said = _stopped(error)
-            else:
-                said = ""
-            if said:
-                raise NotYet(f"Exercise {number}, not yet: {said}") from None
+                raise NotYet(f"Exercise {number}, not yet: {_stopped(error)}") from None
             print(f"Exercise {number} passed: {verified}" + (f". You guessed {answer[0]!r}" if guesses else ""))
 
         checked.number, checked.title = number, title
@@ -82,16 +78,16 @@ def _stopped(error: Exception) -> str:
     line = learners[-1].line if learners else ""
     place = f" in the line `{line}`" if line else ""
     cause = next((words for kind, words in LIKELY.items() if isinstance(error, kind)), "Run your function on its own.")
-    try:
-        fail(f"your answer stops{place}", "a result", f"{type(error).__name__}: {error}", cause)
-    except NotYet as lacking:
-        return str(lacking)
+    return _message(f"your answer stops{place}", "a result", f"{type(error).__name__}: {error}", cause)
 
 
 def fail(what: str, expected: Any, got: Any, cause: str) -> NoReturn:
     """Raise `NotYet`: what property, what it should be and is, and why that may be."""
-    lines = [what, f"   expected  {_show(expected)}", f"   got       {_show(got)}", f"   likely    {cause}"]
-    raise NotYet("\n".join(lines))
+    raise NotYet(_message(what, expected, got, cause))
+
+
+def _message(what: str, expected: Any, got: Any, cause: str) -> str:
+    return f"{what}\n   expected  {_show(expected)}\n   got       {_show(got)}\n   likely    {cause}"
 
 
 def require(holds: bool, what: str, expected: Any, got: Any, cause: str) -> None:
