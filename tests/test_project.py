@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -178,16 +179,13 @@ def test_rows_of_ratings_would_be_recognised(row):
 def imports(module, everywhere=False):
     """The package's modules that a module imports: when it is loaded, or `everywhere` in it."""
     tree = ast.parse(MODULES[module].read_text(encoding="utf8"))
-    here = (module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]).split(".")
+    package = ".".join(["mfhelpers", *module.split(".")]).removesuffix(".__init__")
+    if MODULES[module].name != "__init__.py":
+        package = package.rpartition(".")[0]
     found = set()
     for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "mfhelpers"):
-            inside = (
-                [part for part in here if part][: len(here) - node.level + 1] if node.level and here != [""] else []
-            )
-            source = ".".join(
-                inside + [part for part in (node.module or "").split(".") if part and part != "mfhelpers"]
-            )
+            source = resolve_name("." * node.level + (node.module or ""), package).removeprefix("mfhelpers").strip(".")
             names = {f"{source}.{alias.name}".strip(".") for alias in node.names}
             found |= {name if name in MODULES else source for name in names}
         elif isinstance(node, ast.Import):
