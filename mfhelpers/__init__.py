@@ -7,28 +7,31 @@ are first used, so that `python -m mfhelpers doctor` can speak where a package i
 from importlib import import_module
 
 _HOMES = {
-    "ratings": ["Ratings", "Scale"],
-    "factors": ["Factors"],
-    "simulate": ["simulate_ratings"],
-    "download": ["DownloadError"],
-    "movielens": ["load_ratings", "DataError"],
-    "splits": ["random_split", "kfold", "official_folds", "leave_last_out", "time_split", "cold_report"],
-    "metrics": ["evaluate", "rmse", "mae"],
-    "penalties": ["Penalty", "objective"],
-    "baselines": ["global_mean", "item_means", "average_biases"],
-    "models": ["MatrixFactorization", "BiasedMatrixFactorization"],
-    "display": ["progress"],
-    "training": ["fit", "History", "DivergenceError"],
-    "descent": ["sgd"],
-    "parallel": ["hogwild"],
-    "least_squares": ["als", "svdpp"],
-    "decompositions": ["complete_svd", "residual_svd", "soft_impute"],
-    "tuning": ["choose", "Choice"],
-    "logbook": ["tensorboard"],
-    "comparison": ["cross_validate", "Comparison", "from_surprise"],
+    "display.progress": ["progress"],
+    "display.tensorboard": ["tensorboard"],
+    "data.ratings": ["Ratings", "Scale"],
+    "data.download": ["DownloadError"],
+    "data.movielens": ["load_ratings", "DataError"],
+    "data.splits": ["random_split", "kfold", "official_folds", "leave_last_out", "time_split", "cold_report"],
+    "models.factors": ["Factors"],
+    "models.truth": ["simulate_ratings"],
+    "models.penalty": ["Penalty"],
+    "models.objective": ["objective"],
+    "models.metrics": ["evaluate", "rmse", "mae"],
+    "models.modules": ["MatrixFactorization", "BiasedMatrixFactorization"],
+    "algorithms.loop": ["History", "DivergenceError"],
+    "algorithms.baselines": ["global_mean", "item_means", "average_biases"],
+    "algorithms.fit": ["fit"],
+    "algorithms.sgd": ["sgd"],
+    "algorithms.hogwild": ["hogwild"],
+    "algorithms.als": ["als", "svdpp"],
+    "algorithms.svd": ["complete_svd", "residual_svd", "soft_impute"],
+    "evaluation.tuning": ["choose", "Choice"],
+    "evaluation.comparison": ["cross_validate", "Comparison"],
+    "evaluation.surprise": ["from_surprise"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = {*_HOMES, "check", "interactive", "plots"}
+_MODULES = {"check": "check", "interactive": "display.interactive", "plots": "display.plots"}
 __all__ = sorted(_HOME)
 __version__ = "0.1.0"
 
@@ -37,7 +40,7 @@ def __getattr__(name: str):
     if name in _HOME:
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{_MODULES[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

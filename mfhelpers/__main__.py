@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     course.add_argument("--seed", type=int, default=0, help="another one gives other splits and other cases")
     chosen = parser.parse_args(arguments)
     if chosen.command == "doctor":
-        from .doctor import doctor
+        from .course.doctor import doctor
 
         return 1 if doctor() else 0
     if chosen.command == "start":
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _start(folder: Path) -> int:
-    from .notebooks import copy_to
+    from .course.notebooks import copy_to
 
     try:
         copied, kept = copy_to(folder)
@@ -59,7 +59,7 @@ def _start(folder: Path) -> int:
 
 
 def _course(folder: Path, lessons: list[str], seed: int) -> int:
-    from .classroom import course
+    from .course.classroom import course
 
     try:
         assignments = course(folder, lessons, seed)
@@ -73,7 +73,8 @@ def _course(folder: Path, lessons: list[str], seed: int) -> int:
 
 
 def _run(lessons: list[str], target: Path, in_place: bool) -> int:
-    from . import classroom, movielens, notebooks
+    from .course import classroom, notebooks
+    from .data import movielens
 
     try:
         # once, here, so that no lesson waits for a network that is not there

@@ -30,7 +30,7 @@ import torch
 from scipy.sparse import coo_matrix, csr_matrix
 
 import mfhelpers as mf
-from mfhelpers.files import replacing
+from mfhelpers.data.files import replacing
 
 FOLDS, EPOCHS = 5, 20
 LARGE = {"n_users": 138_493, "n_items": 26_744, "n_ratings": 18_000_000}

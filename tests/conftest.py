@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from mfhelpers import movielens
+from mfhelpers.data import movielens
 
 NEEDED = ("ml-100k", "ml-latest-small")
 

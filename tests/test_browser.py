@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mfhelpers import notebooks
+from mfhelpers.course import notebooks
 
 LESSONS = sorted(path.stem for path in notebooks.folder().glob("*.ipynb"))
 EXERCISES = [path.stem for path in notebooks.solutions()]

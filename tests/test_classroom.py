@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mfhelpers import classroom, notebooks
 from mfhelpers.__main__ import main
+from mfhelpers.course import classroom, notebooks
 
 LESSON = "00_movielens"
 

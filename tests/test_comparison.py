@@ -21,7 +21,6 @@ from mfhelpers import (
     Ratings,
     als,
     average_biases,
-    comparison,
     cross_validate,
     evaluate,
     from_surprise,
@@ -33,6 +32,7 @@ from mfhelpers import (
     sgd,
     simulate_ratings,
 )
+from mfhelpers.evaluation import comparison
 
 RATINGS, _ = simulate_ratings(30, 20, 200, min_per_user=3)
 QUIET = dict(progress=False)

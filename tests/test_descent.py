@@ -6,18 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mfhelpers import (
-    DivergenceError,
-    Factors,
-    Penalty,
-    Ratings,
-    average_biases,
-    descent,
-    objective,
-    rmse,
-    sgd,
-    simulate_ratings,
-)
+from mfhelpers import DivergenceError, Factors, Penalty, Ratings, average_biases, objective, rmse, sgd, simulate_ratings
+from mfhelpers.algorithms import sgd as descent
 from mfhelpers.check import numerical_gradient, same
 
 RATINGS, _ = simulate_ratings(60, 80, 1500)
@@ -647,7 +637,7 @@ def test_auto_is_a_device_for_every_engine(engine):
 
 
 def test_frozen_batches_that_would_fill_the_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("mfhelpers.descent.MOST_KEPT", 1000)
+    monkeypatch.setattr("mfhelpers.algorithms.sgd.MOST_KEPT", 1000)
     with pytest.raises(ValueError, match=r"batch_size=1: each of .* frozen batches keeps"):
         sgd(TRAIN, 2, epochs=1, batch_size=1)
 

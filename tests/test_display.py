@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mfhelpers import display, progress
+from mfhelpers import progress
+from mfhelpers.display import notebook as display
+from mfhelpers.display import progress as bars
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,7 @@ def slow(**options):
 
 
 def test_work_that_takes_a_while_shows_a_bar_and_removes_it(monkeypatch):
-    monkeypatch.setattr(display, "SECONDS_BEFORE_A_BAR", 0.01)
+    monkeypatch.setattr(bars, "SECONDS_BEFORE_A_BAR", 0.01)
     shown = slow(desc="Training")
     assert "Training" in shown
     assert shown.rsplit("\r", 2)[-2].strip() == ""
@@ -49,13 +51,13 @@ def test_quick_work_prints_nothing(capsys):
 
 @pytest.mark.parametrize(("value", "hidden"), [("0", True), ("1", False), ("", False)])
 def test_the_environment_switches_all_bars_off(monkeypatch, value, hidden):
-    monkeypatch.setattr(display, "SECONDS_BEFORE_A_BAR", 0.01)
+    monkeypatch.setattr(bars, "SECONDS_BEFORE_A_BAR", 0.01)
     monkeypatch.setenv("MFHELPERS_PROGRESS", value)
     assert (slow() == "") == hidden
 
 
 def test_one_bar_can_be_switched_off_and_the_work_is_done_all_the_same(monkeypatch):
-    monkeypatch.setattr(display, "SECONDS_BEFORE_A_BAR", 0)
+    monkeypatch.setattr(bars, "SECONDS_BEFORE_A_BAR", 0)
     assert slow(show=False) == ""
     assert list(progress(iter("abc"), show=False)) == ["a", "b", "c"]
 

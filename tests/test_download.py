@@ -31,7 +31,7 @@ from servers import (
     without_length,
 )
 
-from mfhelpers.download import DownloadError, Patience, fetch
+from mfhelpers.data.download import DownloadError, Patience, fetch
 
 SIZE = 200_000
 BODY = random.Random(0).randbytes(SIZE)
@@ -265,7 +265,7 @@ def test_cuts_do_not_use_up_the_fresh_start_after_a_wrong_part(target):
 CHILD = """
 import os, resource, sys
 from pathlib import Path
-from mfhelpers.download import DownloadError, fetch
+from mfhelpers.data.download import DownloadError, fetch
 url, path, sha256, size, before = sys.argv[1:]
 exec(before)
 try:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from mfhelpers import classroom, notebooks
 from mfhelpers.check import feedback
+from mfhelpers.course import classroom, notebooks
 
 SOLUTIONS = {path.stem: nbformat.read(path, as_version=4) for path in notebooks.solutions()}
 HEADING = re.compile(r"^### Exercise (\d) · (.+) \((●{1,3}|★) (\d+) minutes\)$", re.M)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mfhelpers import Factors, Ratings, factors
+from mfhelpers import Factors, Ratings
+from mfhelpers.models import factors
 
 
 def drawn(n_users=7, n_items=5, k=3, seed=0, dtype=np.float64) -> Factors:

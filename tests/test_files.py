@@ -2,7 +2,7 @@
 
 import pytest
 
-from mfhelpers.files import replacing
+from mfhelpers.data.files import replacing
 
 
 def test_a_finished_write_replaces_the_old_file_and_makes_the_folder(tmp_path):

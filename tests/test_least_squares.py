@@ -12,7 +12,6 @@ from mfhelpers import (
     Ratings,
     als,
     average_biases,
-    least_squares,
     objective,
     random_split,
     rmse,
@@ -20,6 +19,7 @@ from mfhelpers import (
     simulate_ratings,
     svdpp,
 )
+from mfhelpers.algorithms import als as least_squares
 from mfhelpers.check import numerical_gradient, same
 
 RATINGS, _ = simulate_ratings(60, 80, 1500)

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mfhelpers import notebooks
+from mfhelpers.course import notebooks
 
 NOTEBOOKS = sorted(notebooks.folder().glob("*.ipynb"))
 TAGS = {"nbval-check-output", "nbval-ignore-output", "raises-exception"}

@@ -31,15 +31,15 @@ from mfhelpers import (
     Ratings,
     als,
     fit,
-    least_squares,
-    logbook,
     objective,
     random_split,
     simulate_ratings,
     svdpp,
     tensorboard,
-    training,
 )
+from mfhelpers.algorithms import als as least_squares
+from mfhelpers.algorithms import fit as training
+from mfhelpers.display import tensorboard as logbook
 
 pytest.importorskip("tensorboard")
 
@@ -974,7 +974,7 @@ def test_a_map_that_cannot_be_written_is_a_warning_and_the_rest_is_there(tmp_pat
 
 CHILD = """
 import json, sys
-import mfhelpers.training, mfhelpers.logbook
+import mfhelpers.algorithms.fit, mfhelpers.display.tensorboard
 print(json.dumps(["imported early", [name for name in sys.modules if name.startswith("tensorb")]]), flush=True)
 import test_logbook
 for kind, folder in zip(sys.argv[1::2], sys.argv[2::2]):
@@ -1133,7 +1133,7 @@ def read_only(folder):
 def kernel(monkeypatch):
     """As in a notebook that somebody looks at; what is displayed goes into the list."""
     shown: list = []
-    monkeypatch.setattr("mfhelpers.display.in_notebook", lambda: True)
+    monkeypatch.setattr("mfhelpers.display.notebook.in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown.append)
     for name in ("MFHELPERS_PROGRESS", "JUPYTERHUB_SERVICE_PREFIX"):
         monkeypatch.delenv(name, raising=False)
@@ -1158,9 +1158,7 @@ def test_the_page_is_served_below_the_cell_and_knows_the_runs(kernel, tmp_path):
 
 
 def test_the_page_ends_with_its_process(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from mfhelpers import logbook; print(logbook._serve(Path(sys.argv[1])))"
-    )
+    code = "import sys; from pathlib import Path; from mfhelpers.display import tensorboard as logbook; print(logbook._serve(Path(sys.argv[1])))"
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=90, check=True
     )

@@ -11,7 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from mfhelpers import __main__ as commands
-from mfhelpers import doctor, movielens, notebooks
+from mfhelpers.course import doctor, notebooks
+from mfhelpers.data import movielens
 
 PACKAGE = Path(commands.__file__).parent
 NAMES = ["00_movielens.ipynb", "01_gradients.ipynb"]

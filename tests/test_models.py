@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mfhelpers import BiasedMatrixFactorization, MatrixFactorization, Ratings, models
+from mfhelpers import BiasedMatrixFactorization, MatrixFactorization, Ratings
 from mfhelpers.check import numerical_gradient, same
+from mfhelpers.models import modules as models
 
 BOTH = pytest.mark.parametrize("kind", [MatrixFactorization, BiasedMatrixFactorization])
 TABLES = ("user_factors", "item_factors", "user_biases", "item_biases")

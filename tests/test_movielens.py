@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from servers import answers, refusing, sends, serving, silent
 
-from mfhelpers import movielens
-from mfhelpers.download import DownloadError
-from mfhelpers.movielens import DATASETS, DataError, find_local, load_ratings
+from mfhelpers.data import movielens
+from mfhelpers.data.download import DownloadError
+from mfhelpers.data.movielens import DATASETS, DataError, find_local, load_ratings
 
 ROOT = Path(__file__).parents[1]
 NAMES = ["ml-100k", "ml-1m", "ml-25m"]  # one of each format
@@ -539,7 +539,7 @@ def refuse(event, arguments):
         print(event, arguments, file=sys.stderr, flush=True)
         os._exit(1)
 sys.addaudithook(refuse)
-import mfhelpers, mfhelpers.download, mfhelpers.movielens
+import mfhelpers, mfhelpers.data.download, mfhelpers.data.movielens
 assert os.listdir(".") == []
 print(mfhelpers.load_ratings().source)
 """

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from mfhelpers import notebooks
+from mfhelpers.course import notebooks
 
 CHANGES = {"tags": [notebooks.CHANGES]}
 STALE = [new_output("stream", text="stale")]
@@ -105,7 +105,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(course, tmp_path, monkeypatch
 
 def test_the_notebooks_are_beside_the_package_or_inside_it_or_missed_by_name(tmp_path, monkeypatch):
     package = tmp_path / "site" / "mfhelpers"
-    monkeypatch.setattr(notebooks, "__file__", str(package / "notebooks.py"))
+    monkeypatch.setattr(notebooks, "__file__", str(package / "course" / "notebooks.py"))
     with pytest.raises(FileNotFoundError, match="install mfhelpers again"):
         notebooks.folder()
     for place in (package / "lessons", package.parent / "notebooks"):

@@ -18,16 +18,8 @@ import psutil
 import pytest
 import torch
 
-from mfhelpers import (
-    DivergenceError,
-    Factors,
-    hogwild,
-    objective,
-    parallel,
-    rmse,
-    sgd,
-    simulate_ratings,
-)
+from mfhelpers import DivergenceError, Factors, hogwild, objective, rmse, sgd, simulate_ratings
+from mfhelpers.algorithms import hogwild as parallel
 
 RATINGS, _ = simulate_ratings(60, 80, 1500)
 TRAIN = RATINGS[(RATINGS.users > 2) & (RATINGS.items > 1)]  # users 0 to 2 and items 0 and 1 have no training rating
@@ -318,6 +310,6 @@ def test_settings_that_do_not_fit_are_refused_before_a_process_is_started(option
 
 if __name__ == "__main__":  # the script that tests above interrupt and kill
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
-    parallel.display.progress = lambda **options: Bar()
+    parallel.progress_bar = lambda **options: Bar()
     interrupted_factors, _ = hogwild(TRAIN, 3, n_workers=1, start=begun(), **LONG)
     print("rmse", rmse(interrupted_factors, TRAIN), "processes left:", len(workers()))

@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 CONDA_NAMES = {"pytorch-cpu": "torch"}
-MODULES = {  # "check.lesson_01" and the like; a folder goes by its own name
-    ".".join(path.relative_to(ROOT / "mfhelpers").with_suffix("").parts).removesuffix(".__init__"): path
+MODULES = {  # "check.lesson_01" and the like
+    ".".join(path.relative_to(ROOT / "mfhelpers").with_suffix("").parts): path
     for path in (ROOT / "mfhelpers").rglob("*.py")
 }
 MOVIELENS_FILES = re.compile(
@@ -176,24 +176,52 @@ def test_rows_of_ratings_would_be_recognised(row):
 # -- modules ---------------------------------------------------------------------------------------
 
 
-def imports(module, everywhere=False):
-    """The package's modules that a module imports: when it is loaded, or `everywhere` in it."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf8"))
-    package = ".".join(["mfhelpers", *module.split(".")]).removesuffix(".__init__")
-    if MODULES[module].name != "__init__.py":
-        package = package.rpartition(".")[0]
+def imports(module, source=None):
+    """The package's modules that a module imports, wherever in it."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf8") if source is None else source)
+    package = ".".join(["mfhelpers", *module.split(".")[:-1]])
     found = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "mfhelpers"):
-            source = resolve_name("." * node.level + (node.module or ""), package).removeprefix("mfhelpers").strip(".")
-            names = {f"{source}.{alias.name}".strip(".") for alias in node.names}
-            found |= {name if name in MODULES else source for name in names}
+            place = resolve_name("." * node.level + (node.module or ""), package).removeprefix("mfhelpers").strip(".")
+            found |= {home(f"{place}.{alias.name}".strip(".")) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("mfhelpers")}
-    return found
+            found |= {home(a.name.partition(".")[2]) for a in node.names if a.name.split(".")[0] == "mfhelpers"}
+    return {name for name in found if not name.endswith("__init__") or name == "__init__"} - {module}
 
 
-def test_imports_run_one_way():
+def home(name):
+    """The module of a dotted name: itself, the one that defines it, a folder, or the package for what it hands on."""
+    if name in mfhelpers._HOME:
+        return mfhelpers._HOME[name]
+    while name and name not in MODULES and f"{name}.__init__" not in MODULES:
+        name = name.rpartition(".")[0]
+    return name if name in MODULES else f"{name}.__init__".strip(".")
+
+
+FLOORS = ["display", "data", "models", "algorithms", "evaluation", "course", "check"]  # from the ground up
+
+
+def floor(module):
+    """How high a module stands; the commands and the package itself above all folders."""
+    folder = module.partition(".")[0]
+    return FLOORS.index(folder) if folder in FLOORS else len(FLOORS)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_its_own_folder_and_those_below(module):
+    """Also inside functions and for types alone: what needs a name from above belongs there."""
+    above = {other for other in imports(module) if floor(other) > floor(module)}
+    assert not above, f"{module} stands below {', '.join(above)}"
+
+
+def test_check_and_course_do_not_know_each_other():
+    for module in MODULES:
+        if module.startswith("check"):
+            assert not any(other.startswith("course") for other in imports(module)), module
+
+
+def test_no_imports_run_in_a_circle():
     left = {module: imports(module) for module in MODULES}
     assert set().union(*left.values()) <= set(MODULES)
     while left:
@@ -203,13 +231,26 @@ def test_imports_run_one_way():
             del left[module]
 
 
-def test_ratings_is_the_ground_floor():
-    assert imports("ratings", everywhere=True) == set()
+def test_every_module_stands_in_a_folder():
+    alone = {module for module in MODULES if floor(module) == len(FLOORS)}
+    assert alone == {"__init__", "__main__"}
 
 
-def test_the_commands_are_the_top_floor():
-    for module in set(MODULES) - {"__main__", "doctor", "classroom"}:
-        assert not imports(module, everywhere=True) & {"__main__", "doctor", "notebooks", "classroom"}, module
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("data.ratings", "from ..algorithms.sgd import sgd", {"algorithms.sgd"}),
+        ("data.ratings", "from . import splits", {"data.splits"}),
+        ("data.ratings", "def f():\n    import mfhelpers.models.factors", {"models.factors"}),
+        ("data.ratings", "if TYPE_CHECKING:\n    from ..models.factors import Factors", {"models.factors"}),
+        ("data.ratings", "from mfhelpers import sgd", {"algorithms.sgd"}),
+        ("data.ratings", "import mfhelpers as mf", {"__init__"}),
+        ("check.feedback", "from ..data import ratings", {"data.ratings"}),
+        ("check.__init__", "from .feedback import exercise", {"check.feedback"}),
+    ],
+)
+def test_every_way_to_import_is_seen(module, line, found):
+    assert imports(module, line) == found
 
 
 def test_loading_the_package_loads_nothing_else():
@@ -233,8 +274,8 @@ def test_public_names_are_there_with_a_docstring_and_type_hints(name):
 
 
 def test_modules_are_there_without_an_import_of_their_own():
-    modules = ["check", "plots", "splits", "training"]
-    code = f"import mfhelpers; print([getattr(mfhelpers, name).__name__ for name in {modules}], dir(mfhelpers))"
+    modules = ["check", "display.plots", "display.interactive"]
+    code = "import mfhelpers; print([m.__name__ for m in (mfhelpers.check, mfhelpers.plots, mfhelpers.interactive)], dir(mfhelpers))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(str([f"mfhelpers.{name}" for name in modules]))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mfhelpers import Ratings, Scale
-from mfhelpers.ratings import require_same_labels
+from mfhelpers.data.ratings import require_same_labels
 
 
 def small(**changes) -> Ratings:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import mfhelpers as mf
-from mfhelpers import notebooks
 from mfhelpers.check import lesson_01
+from mfhelpers.course import notebooks
 
 LINK = re.compile(r"\[([^\]]*)\]\(([^)#]+)(?:#([^)]*))?\)")
 GREEK = {"η": r"\eta", "λ": r"\lambda", "μ": r"\mu", "α": r"\alpha", "σ": r"\sigma"}

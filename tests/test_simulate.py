@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mfhelpers import average_biases, evaluate, global_mean, item_means, random_split, rmse, simulate, simulate_ratings
+from mfhelpers import average_biases, evaluate, global_mean, item_means, random_split, rmse, simulate_ratings
+from mfhelpers.data import simulate
 
 SMALL = dict(n_users=60, n_items=50, n_ratings=1500, min_per_user=10)
 

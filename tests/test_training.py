@@ -32,15 +32,16 @@ from mfhelpers import (
     evaluate,
     fit,
     global_mean,
-    models,
     objective,
     random_split,
     rmse,
     sgd,
     simulate_ratings,
-    training,
 )
+from mfhelpers.algorithms import devices
+from mfhelpers.algorithms import fit as training
 from mfhelpers.check import same
+from mfhelpers.models import modules as models
 
 BOTH = pytest.mark.parametrize("kind", [MatrixFactorization, BiasedMatrixFactorization])
 RATINGS, _ = simulate_ratings(40, 30, 400, min_per_user=5)
@@ -740,7 +741,7 @@ def test_bad_settings_are_refused_before_anything_changes(changes, message):
 def test_auto_takes_a_gpu_for_large_steps(monkeypatch, cuda, mps, batch_size, sparse, device, reason):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    chosen, why = training.choose_device("auto", batch_size, made(k=20, sparse=sparse))
+    chosen, why = devices.choose_device("auto", batch_size, made(k=20, sparse=sparse))
     assert chosen == torch.device(device)
     assert reason in why
 
@@ -757,10 +758,10 @@ def test_a_device_is_taken_if_asked_for_and_there(monkeypatch, device, there):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     if there:
-        assert training.choose_device(device, 1, made()) == (torch.device(device), "it was asked for")
+        assert devices.choose_device(device, 1, made()) == (torch.device(device), "it was asked for")
     else:
         with pytest.raises(ValueError, match=f"device='{device}' is not available here; device='auto' or 'cpu'"):
-            training.choose_device(device, 1, made())
+            devices.choose_device(device, 1, made())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA here")
@@ -792,9 +793,9 @@ def test_what_a_ready_optimiser_keeps_follows_parameters_that_changed():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA here")
 def test_what_a_ready_optimiser_keeps_moves_with_the_model():
     model, plain = made(), made()
-    for trained, devices in ((model, ("cpu", "cuda", "cpu")), (plain, ("cpu", "cpu", "cpu"))):
+    for trained, places in ((model, ("cpu", "cuda", "cpu")), (plain, ("cpu", "cpu", "cpu"))):
         optimizer = torch.optim.SGD(trained.parameters(), lr=0.02, momentum=0.9)
-        for device in devices:
+        for device in places:
             fit(trained, TRAIN, optimizer=optimizer, **{**SETTINGS, "lr": None, "device": device})
     assert model.to_factors().rms_difference(plain.to_factors()) < 1e-2
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ratings import Ratings
+from ..data.ratings import Ratings
 
 
 def stated(ratings: Ratings, value: float, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..ratings import Ratings
+from ..data.ratings import Ratings
 
 
 class NotYet(AssertionError):

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import baselines, metrics, splits
-from ..ratings import Ratings
-from ..simulate import simulate_ratings
+from ..algorithms import baselines
+from ..data import splits
+from ..data.ratings import Ratings
+from ..models import metrics
+from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, guessed, some_ratings
 
 

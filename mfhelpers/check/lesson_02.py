@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import metrics, models, splits, training
-from ..ratings import Ratings
-from ..simulate import simulate_ratings
+from ..algorithms import fit as training
+from ..data import splits
+from ..data.ratings import Ratings
+from ..models import metrics
+from ..models import modules as models
+from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 LOOKED_UP = {  # a wrong number of row 0, and why

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import baselines, splits
-from ..ratings import Ratings
-from ..simulate import simulate_ratings
+from ..algorithms import baselines
+from ..data import splits
+from ..data.ratings import Ratings
+from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, guessed, require, some_ratings
 
 

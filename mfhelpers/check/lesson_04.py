@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import baselines, metrics, penalties, splits
-from ..ratings import Ratings
-from ..simulate import simulate_ratings
+from ..algorithms import baselines
+from ..data import splits
+from ..data.ratings import Ratings
+from ..models import metrics
+from ..models import penalty as penalties
+from ..models.objective import objective
+from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 
@@ -126,7 +130,7 @@ def the_shrinking_catalogue(price: float, n_ratings: int, priced_loss: Callable,
     """What a weight decay is worth as λ, and a loss that charges for the rows looked up."""
     import torch
 
-    from ..models import BiasedMatrixFactorization
+    from ..models.modules import BiasedMatrixFactorization
 
     agree(
         price, penalties.Penalty.from_weight_decay(0.001, n_ratings).reg, "the λ of a weight decay of 0.001",
@@ -163,14 +167,14 @@ def the_shrinking_catalogue(price: float, n_ratings: int, priced_loss: Callable,
 
 def _losses(model: Any, part: Ratings, reg: float) -> tuple[float, dict[str, float]]:
     factors, n = model.to_factors(), len(part)
-    mean, costs = penalties.objective(factors, part) / n, {}
+    mean, costs = objective(factors, part) / n, {}
     for side, ids in (("user", part.users), ("item", part.items)):
         rows, biases = getattr(factors, f"{side}_factors"), getattr(factors, f"{side}_biases")
         costs[side] = np.sum(rows**2, axis=1, dtype=float), biases.astype(float) ** 2, ids
     sizes = {side: rows + biases for side, (rows, biases, _) in costs.items()}
     per_rating = reg * sum(sizes[side][ids] for side, (*_, ids) in costs.items())
     k = factors.n_factors
-    return penalties.objective(factors, part, reg) / n, {
+    return objective(factors, part, reg) / n, {
         "Nothing is charged.": mean,
         "The whole tables are charged: only the rows that this batch looks up should pay.":
             mean + reg * sum(size.sum() for size in sizes.values()),

@@ -8,9 +8,9 @@ from statistics import fmean, median
 import numpy as np
 import torch
 
-from .. import descent
-from ..factors import Factors
-from ..ratings import Ratings
+from ..algorithms import sgd as descent
+from ..data.ratings import Ratings
+from ..models.factors import Factors
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 

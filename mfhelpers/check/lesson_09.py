@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import baselines, metrics, splits
-from ..ratings import Ratings
-from ..simulate import simulate_ratings
+from ..algorithms import baselines
+from ..data import splits
+from ..data.ratings import Ratings
+from ..models import metrics
+from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import least_squares, splits
-from ..factors import Factors
-from ..ratings import Ratings
-from ..simulate import simulate_ratings
+from ..algorithms import als as least_squares
+from ..data import splits
+from ..data.ratings import Ratings
+from ..models.factors import Factors
+from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require
 
 TAG = "RMSE/validation"

@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
-from .display import show
+from ..display.notebook import show
 from .download import DownloadError, Patience, fetch
 from .ratings import Ratings, Scale
-from .simulate import simulate_ratings
+from .simulate import simulate
 
 # GroupLens' certificate has lapsed three times since 2024; the mirror holds the same bytes.
 SOURCES = (
@@ -182,9 +182,8 @@ def _simulated(dataset: Dataset, why: str) -> Ratings:
         f"These are SIMULATED ratings in the shape of {dataset.name}, {why}\n"
         "Everything runs, but the numbers and film titles in the text belong to the real data."
     )
-    return simulate_ratings(
-        dataset.n_users, dataset.n_items, dataset.n_ratings, scale=dataset.scale, name=dataset.name
-    )[0]
+    shape = dataset.n_users, dataset.n_items, dataset.n_ratings
+    return simulate(*shape, scale=dataset.scale, name=dataset.name)[0]
 
 
 def _announce(text: str) -> None:

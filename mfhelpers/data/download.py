@@ -18,7 +18,7 @@ import filelock
 import requests
 import urllib3
 
-from . import display
+from ..display.progress import progress as progress_bar
 
 BLOCK = 1 << 16  # bytes
 
@@ -181,7 +181,7 @@ def _transfer(url: str, part: Path, had: int, size: int | None, patience: Patien
         free = shutil.disk_usage(part.parent).free
         if max(left, (size or 0) - had) > free:
             raise OSError(errno.ENOSPC, "No space left on device")
-        bar = display.progress(
+        bar = progress_bar(
             show=progress, desc=part.stem, initial=had, total=had + left or size, unit="B", unit_scale=True
         )
         with open(part, "ab" if had else "wb") as file, bar:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from .factors import Factors
 from .ratings import Ratings, Scale
 
 # Chosen so that the usual models score on the default simulation about what they score on ml-100k:
@@ -12,13 +13,32 @@ from .ratings import Ratings, Scale
 SD_USER_BIAS, SD_ITEM_BIAS, SD_SIGNAL, SD_NOISE = 0.46, 0.52, 0.46, 0.85
 POPULAR_IS_LIKED = 0.22  # stars of item bias for one standard deviation of log popularity
 EXACT_CELLS = 8_000_000  # a matrix of more cells is drawn by rejection at first
+CHUNK = 1 << 18  # pairs whose value is worked out at a time
 FIRST_DAY, DAYS = 874_724_710, 214  # ml-100k's: 20 September 1997, seven months
 
 
-def simulate_ratings(
-    n_users: int = 943,
-    n_items: int = 1682,
-    n_ratings: int = 100_000,
+class Truth(NamedTuple):
+    """What simulated ratings were drawn from: r = μ + b_u + b_i + p_u · q_i, before noise and rounding; float32."""
+
+    mean: float
+    user_biases: np.ndarray
+    item_biases: np.ndarray
+    user_factors: np.ndarray
+    item_factors: np.ndarray
+
+    def predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        values = np.empty(len(users), np.float32)
+        for part in range(0, len(users), CHUNK):
+            u, i = users[part : part + CHUNK], items[part : part + CHUNK]
+            dots = np.einsum("nk,nk->n", self.user_factors[u], self.item_factors[i])
+            values[part : part + CHUNK] = self.mean + self.user_biases[u] + self.item_biases[i] + dots
+        return values
+
+
+def simulate(
+    n_users: int,
+    n_items: int,
+    n_ratings: int,
     n_factors: int = 5,
     *,
     scale: Scale | tuple = (1, 5, 1),
@@ -27,43 +47,8 @@ def simulate_ratings(
     min_per_user: int | None = None,
     seed: int = 0,
     name: str = "simulated",
-) -> tuple[Ratings, Factors]:
-    """Draw ratings from known factors, biases and noise, shaped like ml-100k.
-
-    A few users rate hundreds of items and most rate few; a few items are rated by everybody and
-    most by hardly anyone; what is popular is liked a little better; the values are whole stars.
-
-    Parameters
-    ----------
-    n_users, n_items, n_ratings : int
-        Exactly `n_ratings` distinct pairs are drawn. 20 million take well under a minute.
-    n_factors : int
-        k of the truth; 0 gives biases alone.
-    scale : Scale or (low, high, step)
-        Values are rounded to it and clipped; a step of 0 leaves them unrounded.
-    mean : float
-        μ of the truth, in stars.
-    noise : float
-        Standard deviation of what no model can explain, in stars. 0 with a step of 0 gives ratings
-        that a rank-k model fits exactly, except where they are clipped.
-    min_per_user : int, optional
-        Every user rates at least so many items; default 20, or fewer where the sizes leave no more.
-    seed : int
-    name : str
-
-    Returns
-    -------
-    ratings : Ratings
-        With timestamps, in the order of time, and made-up titles.
-    truth : Factors
-        The factors that the values were drawn from, before noise, rounding and clipping; float32.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many pairs as ratings asked for, or fewer than `min_per_user` a user; for a
-        negative number.
-    """
+) -> tuple[Ratings, Truth]:
+    """The ratings and the truth of `mfhelpers.simulate_ratings`, which describes them."""
     at_least = {"n_users": (n_users, 1), "n_items": (n_items, 1), "n_ratings": (n_ratings, 1)}
     at_least |= {"n_factors": (n_factors, 0), "noise": (noise, 0), "min_per_user": (min_per_user or 0, 0)}
     for what, (number, least) in at_least.items():
@@ -86,7 +71,7 @@ def simulate_ratings(
     item_biases = rng.normal(0.0, np.sqrt(max(SD_ITEM_BIAS**2 - POPULAR_IS_LIKED**2, 0)), n_items) + liked
     item_biases -= item_biases[items].mean()  # so that μ is the mean of what is rated
     sd = np.sqrt(SD_SIGNAL / np.sqrt(max(n_factors, 1)))
-    truth = Factors(
+    truth = Truth(
         mean,
         rng.normal(0.0, SD_USER_BIAS, n_users).astype(np.float32),
         item_biases.astype(np.float32),

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import replacing
+from ..data.files import replacing
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CELL_SECONDS = 300
@@ -31,7 +31,7 @@ def folder() -> Path:
     FileNotFoundError
         If neither is there.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for place in (package.parent / "notebooks", package / "lessons"):
         if any(place.glob("*.ipynb")):
             return place

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 import torch.multiprocessing
 
-from . import display
-from .descent import Minibatch, checked, drawn, sound
-from .factors import Factors
-from .models import whole_number
-from .penalties import Penalty
-from .ratings import Ratings
+from ..data.arguments import whole_number
+from ..data.ratings import Ratings
+from ..display.progress import progress as progress_bar
+from ..models.factors import Factors, drawn
+from ..models.penalty import Penalty
+from .sgd import Minibatch, checked, sound
 
 POLL = 0.01  # seconds between two looks at the workers
 
@@ -103,7 +103,7 @@ def hogwild(
         context.Process(target=_work, args=(engine, epochs, board, rank, go), daemon=True)
         for rank, engine in enumerate(engines)
     ]
-    bar = display.progress(show=progress, total=epochs * n_workers, unit="epoch", desc=f"{n_workers} workers")
+    bar = progress_bar(show=progress, total=epochs * n_workers, unit="epoch", desc=f"{n_workers} workers")
     seconds = 0.0
     try:
         for worker in workers:

@@ -10,11 +10,11 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from . import display
+from ..data.arguments import whole_number
+from ..data.ratings import Ratings
+from ..display.progress import progress as progress_bar
+from ..models.factors import Factors
 from .baselines import average_biases
-from .factors import Factors
-from .models import whole_number
-from .ratings import Ratings
 
 DAMPING = 5.0  # of the baseline: lesson 00's choice
 REG_SOFT = 14.0  # chosen like `penalties.REG`
@@ -160,7 +160,7 @@ def soft_impute(
     baseline, k, reg, start = _prepared(train, n_factors, baseline, reg, seed)
     rest = _rest(train, baseline)
     factors = _factors(baseline, np.zeros((train.n_users, k)), np.zeros(k), np.zeros((k, train.n_items)), 0.0)
-    bar = display.progress(range(1, sweeps + 1), show=progress, unit="sweep")
+    bar = progress_bar(range(1, sweeps + 1), show=progress, unit="sweep")
     done, converged = 0, tolerance == 0
     try:
         for done in bar:  # noqa: B007

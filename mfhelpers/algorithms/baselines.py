@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .factors import Factors
-from .ratings import Ratings
+from ..data.ratings import Ratings
+from ..models.factors import Factors
 
 
 def global_mean(train: Ratings) -> Factors:

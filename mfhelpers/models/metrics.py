@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .ratings import Ratings
+from ..data.arguments import require_one_each
+from ..data.ratings import Ratings
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,3 @@ def rmse(predictor: Any, ratings: Ratings, clip: bool = False) -> float:
 def mae(predictor: Any, ratings: Ratings, clip: bool = False) -> float:
     """Mean absolute error in stars: `evaluate(…).mae`."""
     return evaluate(predictor, ratings, clip).mae
-
-
-def require_one_each(what: str, shape: tuple[int, ...], n: int) -> None:
-    """Raise ValueError unless what was returned for `n` pairs has the shape (n,)."""
-    if tuple(shape) != (n,):
-        raise ValueError(
-            f"{what} returned shape {tuple(shape)} for {n} pairs, expected ({n},): "
-            "(n, 1) minus (n,) would silently be (n, n)"
-        )

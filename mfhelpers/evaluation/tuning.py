@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import display
-from .metrics import rmse
-from .models import whole_number
-from .ratings import Ratings
-from .splits import kfold
-from .training import DivergenceError
+from ..algorithms.loop import DivergenceError
+from ..data.arguments import whole_number
+from ..data.ratings import Ratings
+from ..data.splits import kfold
+from ..display.progress import progress as progress_bar
+from ..models.metrics import rmse
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def choose(
         raise ValueError(f"n_folds={n_folds}: of n_splits={n_splits} inner folds hold out 1 … {n_splits}")
     folds = list(itertools.islice(folds, n_folds))
     tried = []
-    bar = display.progress(total=len(settings) * len(folds), show=progress, unit="fit")
+    bar = progress_bar(total=len(settings) * len(folds), show=progress, unit="fit")
     try:
         for setting in settings:
             began, errors = time.perf_counter(), []

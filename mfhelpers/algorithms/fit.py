@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,93 +19,20 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from . import display
-from .files import replacing
-from .logbook import Logbook, even_sample, penalty_settings
-from .metrics import require_one_each
-from .models import modes_kept, whole_number
-from .penalties import Penalty
-from .ratings import Ratings, require_same_labels
+from ..data.arguments import require_one_each, whole_number
+from ..data.files import replacing
+from ..data.ratings import Ratings, require_same_labels
+from ..display.progress import progress as progress_bar
+from ..display.tensorboard import Logbook, even_sample
+from ..models.modules import modes_kept
+from ..models.penalty import Penalty
+from .devices import choose_device
+from .loop import DivergenceError, History, hopeless, map_columns
 
 Optimizer = torch.optim.Optimizer
 
-# Below this many factor values a step, starting the GPU's kernels takes longer than their work.
-# A rule of thumb: measure, then set device= yourself.
-SMALL_STEP = 1 << 20
-HOPELESS = 100  # a training RMSE of so many times the rating scale will not come back
 CHARGED = ("user_factors", "item_factors", "user_biases", "item_biases")
 EVALUATION_CHUNK = 1 << 18  # pairs scored at a time when an epoch is judged
-
-
-class DivergenceError(ArithmeticError):
-    """The training error grew beyond all bounds, or is no longer a number."""
-
-
-def hopeless(train: Ratings) -> float:
-    """The error in stars beyond which a training has diverged."""
-    return HOPELESS * (train.scale.high - train.scale.low or 1)
-
-
-@dataclass
-class History:
-    """How a training went; element 0 of each list is the state before the first epoch.
-
-    Attributes
-    ----------
-    train_rmse, valid_rmse : list of float
-        Pooled RMSE in stars at the end of each epoch; `valid_rmse` is empty without validation data.
-    seconds : list of float
-        Time spent in training steps up to the end of each epoch, judging not included.
-    n_train : int
-        Ratings in an epoch.
-    device, device_reason : str
-        Where it ran, and why there.
-    best_epoch : int
-        Epoch with the lowest validation RMSE (training RMSE without validation data).
-    stopped : str
-        "finished", "early" (no improvement for `patience` epochs) or "interrupted".
-    """
-
-    train_rmse: list[float] = field(default_factory=list)
-    valid_rmse: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    n_train: int = 0
-    device: str = "cpu"
-    device_reason: str = ""
-    stopped: str = "finished"
-
-    @property
-    def epochs(self) -> int:
-        """Whole epochs done."""
-        return len(self.train_rmse) - 1
-
-    @property
-    def best_epoch(self) -> int:
-        judged = self.valid_rmse or self.train_rmse
-        return min(range(len(judged)), key=judged.__getitem__)
-
-    @property
-    def ratings_per_second(self) -> float:
-        """Training speed over all epochs."""
-        return self.n_train * self.epochs / self.seconds[-1] if self.seconds[-1] else float("nan")
-
-    def last(self) -> dict[str, float]:
-        """The state after the last epoch, by the names that a log has for it."""
-        valid = {"RMSE/validation": self.valid_rmse[-1]} if self.valid_rmse else {}
-        return {"RMSE/train": self.train_rmse[-1], **valid, "seconds": self.seconds[-1]}
-
-    def plot(self, ax: Any = None, title: str | None = None) -> Any:
-        """Draw RMSE against epochs and return the axes; `plots.show(ax.figure, alt=…)` shows them."""
-        from . import plots  # here, so that training does not load a drawing library
-
-        return plots.training_curves({"": self}, ax=ax, title=title)
-
-    def __repr__(self) -> str:
-        valid = f", validation {self.valid_rmse[-1]:.3f}" if self.valid_rmse else ""
-        return (
-            f"History({self.stopped} after {self.epochs} epochs: RMSE {self.train_rmse[-1]:.3f}{valid}; "
-            f"{self.seconds[-1]:.1f} s on {self.device}, {self.ratings_per_second:,.0f} ratings/s)"
-        )
 
 
 def fit(
@@ -256,9 +182,9 @@ def fit(
         if log is not None:
             settings = {"model": type(model).__name__, "n_factors": getattr(model, "n_factors", 0),
                         "optimizer": type(optimizer).__name__, "lr": rates, "batch_size": batch_size,
-                        "epochs": epochs, "seed": seed, **penalty_settings(penalty)}  # fmt: skip
+                        "epochs": epochs, "seed": seed, **penalty.settings()}  # fmt: skip
         limit = hopeless(train)
-        bar = display.progress(show=progress, initial=history.epochs, total=epochs, unit="epoch")
+        bar = progress_bar(show=progress, initial=history.epochs, total=epochs, unit="epoch")
         try:
             if path is not None:  # before the first epoch too: a path that cannot be written shows now
                 _save(path, identity, model, optimizer, scheduler, shuffling, history, best)
@@ -301,45 +227,8 @@ def fit(
             if best is not None:
                 model.load_state_dict(best)
             if log is not None:
-                log.close(history, settings, _item_factors(model, train), train)
+                log.close(history, settings, _item_factors(model, train), map_columns(train))
     return history
-
-
-def choose_device(device: str | torch.device, batch_size: int, model: nn.Module) -> tuple[torch.device, str]:
-    """The device to train on, and a sentence that says why.
-
-    Raises
-    ------
-    ValueError
-        If the device that was asked for is not there.
-    """
-    if device != "auto":
-        try:
-            device = torch.device(device)
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(f"device={device!r} is no device; choose 'auto', 'cpu', 'cuda' or 'mps'") from error
-        cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-        available = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
-        if not (available[device.type] if device.type in available else _computes(device)):
-            raise ValueError(f"device={str(device)!r} is not available here; device='auto' or 'cpu' will do")
-        return device, "it was asked for"
-    gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
-    if gpu is None:
-        return torch.device("cpu"), "there is no GPU here"
-    if gpu == "mps" and getattr(model, "sparse", False):
-        return torch.device("cpu"), "MPS has no sparse gradients"
-    step = batch_size * getattr(model, "n_factors", 1)
-    if step < SMALL_STEP:
-        return torch.device("cpu"), f"{batch_size} ratings × k is {step:,} values a step: too little to keep a GPU busy"
-    return torch.device(gpu), f"a step of {step:,} values is enough work for a GPU"
-
-
-def _computes(device: torch.device) -> bool:
-    try:
-        torch.zeros(1, device=device).item()  # the meta device has no values
-    except Exception:  # whatever a kind of device raises that this PyTorch was not built for
-        return False
-    return True
 
 
 # -- one epoch -------------------------------------------------------------------------------------

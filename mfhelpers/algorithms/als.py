@@ -15,15 +15,16 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from . import display
-from .descent import LANES, csr_tensor, drawn
-from .factors import ARRAYS, Factors
-from .logbook import Logbook, even_sample, penalty_settings
-from .metrics import rmse
-from .models import whole_number
-from .penalties import Penalty
-from .ratings import Ratings, require_same_labels
-from .training import HOPELESS, DivergenceError, History, choose_device, hopeless
+from ..data.arguments import whole_number
+from ..data.ratings import Ratings, require_same_labels
+from ..display.progress import progress as progress_bar
+from ..display.tensorboard import Logbook, even_sample
+from ..models.factors import ARRAYS, Factors, drawn
+from ..models.metrics import rmse
+from ..models.penalty import Penalty
+from .devices import choose_device
+from .loop import HOPELESS, DivergenceError, History, hopeless, map_columns
+from .sparse import LANES, csr_tensor
 
 SOLVERS = ("exact", "cg")
 TYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -179,7 +180,7 @@ def als(
     if log is not None:
         log.begin()
 
-    bar = display.progress(range(1, sweeps + 1), show=progress, unit="sweep")
+    bar = progress_bar(range(1, sweeps + 1), show=progress, unit="sweep")
     try:
         if log is not None:
             _note(log, history, best, sides.objective, valid or train)
@@ -210,10 +211,10 @@ def als(
         bar.close()
         if log is not None:
             settings = {"model": "als" if implicit is None else "svdpp", "n_factors": n_factors, "solver": solver,
-                        "sweeps": sweeps, "seed": seed, **penalty_settings(penalty)}  # fmt: skip
+                        "sweeps": sweeps, "seed": seed, **penalty.settings()}  # fmt: skip
             if implicit is not None:
                 settings["reg_implicit"] = reg_implicit
-            log.close(history, settings, (latest if patience is None else best).item_factors, train)
+            log.close(history, settings, (latest if patience is None else best).item_factors, map_columns(train))
     return sides.factors() if patience is None else best
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .factors import CHUNK, Factors, in_range
-from .metrics import require_one_each
-from .ratings import Ratings
+from ..data.arguments import in_range, require_one_each, whole_number
+from ..data.ratings import Ratings
+from .factors import CHUNK, Factors
 
 
 class MatrixFactorization(nn.Module):
@@ -196,16 +195,6 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-def whole_number(name: str, value: Any) -> int:
-    """`value` as an int of Python; a ValueError for anything that is none."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError("a truth value is no count")
-        return operator.index(value)
-    except TypeError as error:
-        raise ValueError(f"{name}={value!r}: give a whole number, such as 20") from error
 
 
 class Table(nn.Embedding):

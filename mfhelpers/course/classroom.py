@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.files import replacing
 from . import notebooks
-from .files import replacing
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -22,7 +22,7 @@ import os
 
 from nbgrader import preprocessors
 
-from mfhelpers import classroom
+from mfhelpers.course import classroom
 
 c = get_config()  # noqa: F821
 c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))

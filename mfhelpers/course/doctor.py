@@ -114,7 +114,7 @@ def _notebooks() -> str:
 
 
 def _data_folders() -> str:
-    from . import movielens
+    from ..data import movielens
 
     folders = movielens.data_folders()
     missing = ", ".join(str(folder) for folder in folders if not folder.exists())
@@ -126,7 +126,7 @@ def _data_folders() -> str:
 
 
 def _data(name: str) -> str:
-    from . import movielens
+    from ..data import movielens
 
     place = movielens.find_local(name)
     licence = movielens.DATASETS[name].licence
@@ -137,7 +137,7 @@ def _data(name: str) -> str:
 
 
 def _cache() -> str:
-    from . import movielens
+    from ..data import movielens
 
     place = movielens.cache_folder()
     existing = _writable(place, "MFHELPERS_CACHE")

@@ -7,7 +7,6 @@ ratings share one step, and with it the speed: on one core some 5·10⁴, 4·10�
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,17 +14,18 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from . import display
-from .factors import CHUNK, Factors
-from .models import whole_number
-from .penalties import Penalty
-from .ratings import Ratings
-from .training import DivergenceError, choose_device, hopeless
+from ..data.arguments import whole_number
+from ..data.ratings import Ratings
+from ..display.progress import progress as progress_bar
+from ..models.factors import CHUNK, Factors, drawn
+from ..models.penalty import Penalty
+from .devices import choose_device
+from .loop import DivergenceError, hopeless
+from .sparse import LANES, csr_tensor
 
 ENGINES = ("frozen", "minibatch", "loop")
 MOST_OF_THE_WAY = 0.5  # what one step may take of the way to the mean of a row's errors
 MOST_KEPT = 1 << 28  # numbers that frozen batches may keep beside their ratings: 1 GiB
-LANES = 8  # sampled_addmm is slow for rows shorter than a register of the processor
 
 
 def sgd(
@@ -131,7 +131,7 @@ def sgd(
         steps = kind(train, start, lr, penalty, biased, batch_size, shuffling, device)
 
     limit, epoch = hopeless(train), 1
-    bar = display.progress(range(1, epochs + 1), show=progress, unit="epoch")
+    bar = progress_bar(range(1, epochs + 1), show=progress, unit="epoch")
     try:
         for epoch in bar:
             rmse = steps.epoch()
@@ -220,17 +220,6 @@ def checked(
             "take larger ones, or engine='minibatch'"
         )
     return batch_size
-
-
-def drawn(train: Ratings, k: int, init_std: float, seed: int) -> Factors:
-    """Where training begins: factors from N(0, init_std²), rows of zeros for who has no rating, no biases."""
-    if not 0 <= init_std < float("inf"):
-        raise ValueError(f"init_std={init_std}: a standard deviation is finite and not negative; 0.1 is usual")
-    rng = np.random.default_rng([seed, 0])
-    # zero for whoever has no rating: a random start would be added to every prediction of them
-    users = rng.normal(0, init_std, (train.n_users, k)) * (train.user_counts > 0)[:, None]
-    items = rng.normal(0, init_std, (train.n_items, k)) * (train.item_counts > 0)[:, None]
-    return Factors(train.values.mean(dtype=np.float64), np.zeros(train.n_users), np.zeros(train.n_items), users, items)
 
 
 class _Engine:
@@ -464,13 +453,3 @@ class _Frozen(_Batched):
         some = self.batches[: max(1, CHUNK * self.n_batches // self.n_ratings)]
         errors = [torch.sparse.sampled_addmm(batch.ratings, self.P, self.Q.T, alpha=-1).values() for batch in some]
         return sum(each.abs().sum().item() for each in errors) / sum(map(len, errors))
-
-
-def csr_tensor(
-    starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, shape: tuple[int, int]
-) -> torch.Tensor:
-    """`torch.sparse_csr_tensor`, without its notice that such tensors are new; nothing is checked."""
-    with warnings.catch_warnings():
-        # PyTorch says so once a process, at the first matrix of this kind
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(starts, columns, values, size=shape, check_invariants=False)

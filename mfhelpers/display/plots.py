@@ -12,7 +12,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .display import show as show_bundle
+from .notebook import show as show_bundle
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers and lines differ as well.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (

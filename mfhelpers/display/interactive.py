@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from .display import in_notebook
+from .notebook import in_notebook
 
 
 def sliders(draw: Callable[..., Any], **choices: Sequence) -> None:

@@ -6,15 +6,14 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .files import replacing
-
-if TYPE_CHECKING:
-    from .penalties import Penalty
-    from .ratings import Ratings
+from ..data.arguments import in_range
+from ..data.files import replacing
+from ..data.ratings import Ratings
+from .penalty import Penalty
 
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
 CHUNK = 1 << 18  # pairs predicted at a time: bounds memory, costs nothing
@@ -209,8 +208,6 @@ class Factors:
         With F the rows [q_i | 1] of what user u rated and e their r - μ - b_i, (p_u, b_u) is
         (FᵀF + λ n_u^α I)⁻¹ Fᵀe: half a sweep of alternating least squares, for these users alone.
         """
-        from .penalties import Penalty  # it knows Factors
-
         penalty = Penalty.of_parts(reg, reg_exponent, reg_biases)
         if ratings.n_items != self.n_items:
             raise ValueError(
@@ -307,19 +304,19 @@ class Factors:
             raise ValueError(f"{path} does not hold Factors: {error}") from error
 
 
-def in_range(what: str, ids: Any, limit: int) -> np.ndarray:
-    ids = np.asarray(ids)
-    if ids.dtype.kind not in "iu":
-        remedy = ": np.flatnonzero makes numbers of a mask" if ids.dtype == bool else ""
-        raise ValueError(f"{what} numbers have type {ids.dtype}, expected integers{remedy}")
-    bad = (ids < 0) | (ids >= limit)
-    if bad.any():
-        raise ValueError(f"{what} {ids[bad].flat[0]} is outside 0 … {limit - 1}")
-    return ids
-
-
 def _largest(scores: np.ndarray, n: int) -> np.ndarray:
     """Positions of the n largest scores, largest first; equal scores by position."""
     if n < 1:
         raise ValueError(f"n={n}: ask for at least one")
     return np.argsort(-scores, kind="stable")[:n]
+
+
+def drawn(train: Ratings, k: int, init_std: float, seed: int) -> Factors:
+    """Where training begins: factors from N(0, init_std²), rows of zeros for who has no rating, no biases."""
+    if not 0 <= init_std < float("inf"):
+        raise ValueError(f"init_std={init_std}: a standard deviation is finite and not negative; 0.1 is usual")
+    rng = np.random.default_rng([seed, 0])
+    # zero for whoever has no rating: a random start would be added to every prediction of them
+    users = rng.normal(0, init_std, (train.n_users, k)) * (train.user_counts > 0)[:, None]
+    items = rng.normal(0, init_std, (train.n_items, k)) * (train.item_counts > 0)[:, None]
+    return Factors(train.values.mean(dtype=np.float64), np.zeros(train.n_users), np.zeros(train.n_items), users, items)

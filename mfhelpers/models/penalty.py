@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from .factors import Factors
-from .ratings import Ratings
+from ..data.ratings import Ratings
 
 REG, EXPONENT = 1.4, 0.5  # of least squares: chosen on inner validation parts of ML-100K and ml-latest-small
+
+
+class Tables(Protocol):
+    """What a penalty is counted on; `Factors` are such."""
+
+    user_factors: np.ndarray
+    item_factors: np.ndarray
+    user_biases: np.ndarray
+    item_biases: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,11 @@ class Penalty:
         rated = np.maximum(counts, 1).astype(np.float64) ** (self.power - 1)
         return np.where(counts > 0, rated, 0.0)
 
-    def cost(self, factors: Factors, train: Ratings) -> float:
+    def settings(self) -> dict[str, float]:
+        """The three numbers, as a log's table of hyper-parameters names them."""
+        return {"reg": self.reg, "reg_exponent": self.power, "reg_biases": self.biases}
+
+    def cost(self, factors: Tables, train: Ratings) -> float:
         """The whole penalty of these factors, in stars², in float64."""
         total = 0.0
         for side, counts in (("user", train.user_counts), ("item", train.item_counts)):
@@ -96,9 +109,3 @@ class Penalty:
             biases = np.square(getattr(factors, f"{side}_biases"), dtype=np.float64)
             total += float(weight @ (self.reg * rows + self.biases * biases))
         return total
-
-
-def objective(factors: Factors, train: Ratings, reg: float | Penalty = 0.0) -> float:
-    """Σ (r_ui - r̂_ui)² over the training ratings plus the penalty: what training makes small, in stars²."""
-    errors = train.values - factors.predict(train.users, train.items).astype(np.float64)
-    return float(errors @ errors) + Penalty.of(reg).cost(factors, train)

@@ -20,9 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import display
-from .penalties import Penalty
-from .ratings import Ratings
+from . import notebook
 
 MOST_PREDICTIONS = 1 << 14  # in a histogram: an even sample of more
 MOST_ITEMS = 10_000  # on the map: the most rated; with many more a browser gets slow
@@ -94,8 +92,17 @@ class Logbook:
                     self.writer.add_histogram(name, values, number, bins=BINS)
             self.writer.flush()  # so that a page that is open shows it
 
-    def close(self, history: Any, settings: Mapping[str, Any], item_factors: np.ndarray | None, train: Ratings) -> None:
-        """Note the settings with what came of them, and put the items on the map; nothing if it never began."""
+    def close(
+        self,
+        history: Any,
+        settings: Mapping[str, Any],
+        item_factors: np.ndarray | None,
+        items: Mapping[str, np.ndarray],
+    ) -> None:
+        """Note the settings with what came of them, and put the items on the map; nothing if it never began.
+
+        `items` are the columns of the map; the last, of numbers, counts the ratings of each item.
+        """
         if self.writer is None:
             return
         from torch.utils.tensorboard.summary import hparams
@@ -108,17 +115,14 @@ class Logbook:
             for name, value in results.items():
                 self.writer.add_scalar(name, value, history.epochs)
             if item_factors is not None and item_factors.shape[1]:
-                self._map(history.epochs, item_factors, train)
+                self._map(history.epochs, item_factors, items)
         with self._no_harm():
             self.writer.close()
 
-    def _map(self, number: int, item_factors: np.ndarray, train: Ratings) -> None:
-        most = np.argsort(-train.item_counts, kind="stable")[:MOST_ITEMS]
-        shown = most[train.item_counts[most] > 0]
-        columns = {"title": train.item_ids if train.titles is None else train.titles}
-        if train.genres is not None:
-            columns["genres"] = train.genres
-        columns["ratings"] = train.item_counts
+    def _map(self, number: int, item_factors: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+        counts = columns["ratings"]
+        most = np.argsort(-counts, kind="stable")[:MOST_ITEMS]
+        shown = most[counts[most] > 0]
         # tabs and line ends are what separates cells in the file
         rows = [[" ".join(str(column[i]).split()) for column in columns.values()] for i in shown]
         shutil.rmtree(self.path / f"{number:05d}" / "items", ignore_errors=True)  # that of the same epoch, if continued
@@ -146,11 +150,6 @@ class _Nothing:
 def even_sample(n: int) -> slice:
     """Which of n ratings a histogram of predictions shows."""
     return slice(None, None, -(-n // MOST_PREDICTIONS))
-
-
-def penalty_settings(penalty: Penalty) -> dict[str, float]:
-    """A penalty as the table of hyper-parameters names it."""
-    return {"reg": penalty.reg, "reg_exponent": penalty.power, "reg_biases": penalty.biases}
 
 
 def _setting(value: Any) -> Any:
@@ -198,7 +197,7 @@ def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
     """
     if not Path(log_dir).is_dir():
         raise FileNotFoundError(f"log_dir={str(log_dir)!r} is no folder: train with log_dir=… first")
-    reason = "no notebook" if not display.in_notebook() else ""
+    reason = "no notebook" if not notebook.in_notebook() else ""
     if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
         reason = "a server that is not yours, and your browser does not reach its port"
     if os.environ.get("MFHELPERS_PROGRESS") == "0":

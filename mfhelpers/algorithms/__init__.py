@@ -1,0 +1,1 @@
+"""How it is trained: one loop, and each algorithm as its arithmetic."""

@@ -1,0 +1,19 @@
+"""Sparse matrices in PyTorch."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+LANES = 8  # sampled_addmm is slow for rows shorter than a register of the processor
+
+
+def csr_tensor(
+    starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, shape: tuple[int, int]
+) -> torch.Tensor:
+    """`torch.sparse_csr_tensor`, without its notice that such tensors are new; nothing is checked."""
+    with warnings.catch_warnings():
+        # PyTorch says so once a process, at the first matrix of this kind
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(starts, columns, values, size=shape, check_invariants=False)

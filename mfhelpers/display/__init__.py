@@ -1,0 +1,1 @@
+"""What a reader sees: progress, figures, widgets, TensorBoard. Knows nothing of ratings."""

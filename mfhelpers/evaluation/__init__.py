@@ -1,0 +1,1 @@
+"""Which is better: choosing hyper-parameters, and comparing algorithms."""
