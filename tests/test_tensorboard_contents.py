@@ -976,9 +976,9 @@ CHILD = """
 import json, sys
 import mfhelpers.algorithms.fit, mfhelpers.display.tensorboard
 print(json.dumps(["imported early", [name for name in sys.modules if name.startswith("tensorb")]]), flush=True)
-import test_logbook
+import test_tensorboard_contents
 for kind, folder in zip(sys.argv[1::2], sys.argv[2::2]):
-    getattr(test_logbook, kind)(test_logbook.Path(folder))
+    getattr(test_tensorboard_contents, kind)(test_tensorboard_contents.Path(folder))
 """
 
 
