@@ -12,6 +12,7 @@ import pytest
 
 from mfhelpers.data import movielens
 
+pytest.register_assert_rewrite("fitting")  # which test files share
 NEEDED = ("ml-100k", "ml-latest-small")
 
 
