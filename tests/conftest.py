@@ -8,11 +8,13 @@ pytest --nbs=simulated every lesson must run on simulated ratings; their numbers
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from mfhelpers.data import movielens
 
-pytest.register_assert_rewrite("fitting")  # which test files share
+pytest.register_assert_rewrite("fitting", "logs")  # which test files share
 NEEDED = ("ml-100k", "ml-latest-small")
 
 
@@ -50,3 +52,11 @@ def movielens_100k():
     if not movielens.find_local("ml-100k"):
         pytest.skip("real ml-100k is not on this machine: set MFHELPERS_DATA")
     return movielens.load_ratings("ml-100k", source="movielens")
+
+
+@pytest.fixture
+def _no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    new = set(threading.enumerate()) - before
+    assert [thread for thread in new if type(thread).__module__.startswith("tensorboard")] == []  # tqdm has one too
