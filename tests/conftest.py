@@ -55,6 +55,14 @@ def movielens_100k():
 
 
 @pytest.fixture
+def no_figure_stays():
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
 def _no_thread_is_left():
     before = set(threading.enumerate())
     yield
