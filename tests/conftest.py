@@ -14,7 +14,7 @@ import pytest
 
 from mfhelpers.data import movielens
 
-pytest.register_assert_rewrite("fitting", "logs")  # which test files share
+pytest.register_assert_rewrite("descending", "fitting", "logs")  # which test files share
 NEEDED = ("ml-100k", "ml-latest-small")
 
 
