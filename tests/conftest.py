@@ -1,4 +1,4 @@
-"""How the notebooks are validated.
+"""How the notebooks are validated, and fixtures that several files of tests share.
 
 pytest                 unit tests and the form of the notebooks; runs no lesson
 pytest --nbs=auto      also runs every lesson: `strict` if real MovieLens is on this machine, else `simulated`
@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from small_movielens import _small_world  # noqa: F401 — a fixture of several files
 
 from mfhelpers.data import movielens
 
