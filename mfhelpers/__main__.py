@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -94,5 +95,6 @@ def _run(lessons: list[str], target: Path, in_place: bool) -> int:
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a log or an old console may lack some of our characters
+        if isinstance(stream, io.TextIOWrapper):  # a log or an old console may lack some of our characters
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -157,7 +157,7 @@ def als_against_surprise(ratings):
         times, errors = np.zeros((FOLDS, 2)), np.zeros((FOLDS, 2))
         for fold, (train, test) in enumerate(folds):
             fit_one = lambda part, reg, n=sweeps: mf.als(part, 2, reg=reg, sweeps=n, progress=False)  # noqa: E731
-            price = mf.choose(train, {"reg": PRICES}, fit_one, n_splits=5, n_folds=3).settings["reg"]
+            price = mf.choose(train, {"reg": PRICES}, fit_one, folds=5, rounds=3).settings["reg"]
             times[fold, 0], model = timed_surprise(train, n_factors=2, n_epochs=EPOCHS)
             times[fold, 1], factors = timed(mf.als, train, 2, reg=price, sweeps=sweeps)
             errors[fold] = [mf.rmse(predictor, test, clip=True) for predictor in (model, factors)]
@@ -178,9 +178,9 @@ def als_tuned(ratings):
     fit_one = lambda part, **setting: mf.als(part, **({"n_factors": 10} | setting), progress=False)  # noqa: E731
     started, errors, chosen = time.perf_counter(), [], []
     for train, test in mf.kfold(ratings, FOLDS):
-        first = mf.choose(train, grid, fit_one, n_splits=5, n_folds=2).settings
+        first = mf.choose(train, grid, fit_one, folds=5, rounds=2).settings
         sizes = [first | {"n_factors": k} for k in (10, 20)]
-        chosen.append(mf.choose(train, sizes, fit_one, n_splits=5, n_folds=2).settings)
+        chosen.append(mf.choose(train, sizes, fit_one, folds=5, rounds=2).settings)
         errors.append(mf.rmse(fit_one(train, **chosen[-1]), test, clip=True))
     seconds, ours = time.perf_counter() - started, float(np.mean(errors))
     yield {"what": f"ALS, tuned on inner folds, {FOLDS} folds: test RMSE, tuning included", "peer": "MyMediaLite",

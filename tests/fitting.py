@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 
-from mfhelpers import BiasedMatrixFactorization, MatrixFactorization, random_split, simulate_ratings
+from mfhelpers import BiasedMatrixFactorization, History, MatrixFactorization, fit, random_split, simulate_ratings
 
 BOTH = pytest.mark.parametrize("kind", [MatrixFactorization, BiasedMatrixFactorization])
 RATINGS, _ = simulate_ratings(40, 30, 400, min_per_user=5)
@@ -93,3 +93,10 @@ def noting(rates, optimizer=torch.optim.Adam):
         return stepper
 
     return ready
+
+
+def history_of(model, train, valid=None, **settings) -> History:
+    """How a training with `fit` went."""
+    history = History()
+    assert fit(model, train, valid, history=history, **settings) is model
+    return history

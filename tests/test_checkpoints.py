@@ -24,6 +24,7 @@ from fitting import (
     VALID,
     assert_equal,
     at_step,
+    history_of,
     interrupt,
     made,
     noting,
@@ -47,9 +48,9 @@ def assert_same_course(resumed, whole):
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, optimizer, sparse):
     options = {**SETTINGS, "optimizer": optimizer, "checkpoint": tmp_path / "checkpoint", "resume": True}
     whole, resumed = made(sparse=sparse), made(sparse=sparse, seed=9)  # the seed of the start is overwritten
-    course = fit(whole, TRAIN, VALID, **{**options, "checkpoint": tmp_path / "another"})
+    course = history_of(whole, TRAIN, VALID, **{**options, "checkpoint": tmp_path / "another"})
     fit(made(sparse=sparse), TRAIN, VALID, **{**options, "epochs": 2})
-    assert_same_course(fit(resumed, TRAIN, VALID, **options), course)
+    assert_same_course(history_of(resumed, TRAIN, VALID, **options), course)
     assert_equal(resumed, whole)
 
 
@@ -57,9 +58,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, optimizer, spa
 def test_an_interrupted_training_resumes_from_the_last_whole_epoch(tmp_path, capsys, step):
     options = {**SETTINGS, "checkpoint": tmp_path / "checkpoint"}
     whole, resumed = made(), made()
-    course = fit(whole, TRAIN, **SETTINGS)
-    assert fit(made(), TRAIN, optimizer=at_step(step, interrupt), **options).stopped == "interrupted"
-    assert_same_course(fit(resumed, TRAIN, resume=True, **options), course)
+    course = history_of(whole, TRAIN, **SETTINGS)
+    assert history_of(made(), TRAIN, optimizer=at_step(step, interrupt), **options).stopped == "interrupted"
+    assert_same_course(history_of(resumed, TRAIN, resume=True, **options), course)
     assert_equal(resumed, whole)
 
 
@@ -67,9 +68,9 @@ def test_an_interrupted_training_resumes_from_the_last_whole_epoch(tmp_path, cap
 def test_early_stopping_survives_a_resume(tmp_path, epochs):
     options = dict(patience=3, checkpoint=tmp_path / "checkpoint", resume=True)
     whole, resumed = made(), made()
-    course = fit(whole, TRAIN, VALID, patience=3, **EARLY)
+    course = history_of(whole, TRAIN, VALID, patience=3, **EARLY)
     fit(made(), TRAIN, VALID, **{**EARLY, "epochs": epochs}, **options)
-    assert_same_course(fit(resumed, TRAIN, VALID, **EARLY, **options), course)
+    assert_same_course(history_of(resumed, TRAIN, VALID, **EARLY, **options), course)
     assert_equal(resumed, whole)
 
 
@@ -90,8 +91,8 @@ def test_a_killed_training_resumes(tmp_path):
     assert done >= 2
     options = {**SETTINGS, "epochs": done + 2}
     whole, resumed = made(), made()
-    course = fit(whole, TRAIN, **options)
-    assert_same_course(fit(resumed, TRAIN, checkpoint=path, resume=True, **options), course)
+    course = history_of(whole, TRAIN, **options)
+    assert_same_course(history_of(resumed, TRAIN, checkpoint=path, resume=True, **options), course)
     assert_equal(resumed, whole)
 
 
@@ -116,14 +117,14 @@ def test_the_checkpoint_is_replaced_only_when_whole(tmp_path, monkeypatch):
 def test_a_checkpoint_that_cannot_be_written_is_named_before_anything_is_trained(tmp_path, monkeypatch, place, resume):
     (tmp_path / "file").write_text("in the way")
     path = tmp_path / "file" / "checkpoint" if place == "below a file" else tmp_path
-    monkeypatch.setattr(training, "_epoch", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(training._Training, "step", lambda *_: pytest.fail("it trained"))
     error = ValueError if resume and place == "a folder" else OSError
     with pytest.raises(error, match=f"{path}.*(cannot be written|is not a checkpoint)"):
         fit(made(), TRAIN, checkpoint=path, resume=resume, **SETTINGS)
 
 
 def test_the_best_epoch_is_restored_when_a_checkpoint_cannot_be_written(tmp_path, monkeypatch):
-    best = fit(made(), TRAIN, VALID, patience=3, **EARLY).best_epoch
+    best = history_of(made(), TRAIN, VALID, patience=3, **EARLY).best_epoch
     model, until_best, saved = made(), made(), []
     fit(until_best, TRAIN, VALID, **{**EARLY, "epochs": best})
 
@@ -139,7 +140,7 @@ def test_the_best_epoch_is_restored_when_a_checkpoint_cannot_be_written(tmp_path
 
 
 def test_data_are_only_hashed_for_a_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_identity", lambda *_: pytest.fail("hashed"))
+    monkeypatch.setattr(training, "fingerprint", lambda *_: pytest.fail("hashed"))
     fit(made(), TRAIN, **SETTINGS)
 
 
@@ -157,15 +158,15 @@ def test_numpys_numbers_do_as_pythons_and_survive_a_checkpoint(tmp_path):
 def test_resume_starts_anew_where_there_is_no_file_and_without_resume_always(tmp_path):
     first, again = made(), made()
     for model, resume in ((first, True), (again, False)):
-        assert fit(model, TRAIN, checkpoint=tmp_path / "checkpoint", resume=resume, **SETTINGS).epochs == 4
+        assert history_of(model, TRAIN, checkpoint=tmp_path / "checkpoint", resume=resume, **SETTINGS).epochs == 4
     assert_equal(first, again)
 
 
 def test_nothing_is_left_to_do_after_the_last_epoch(tmp_path):
     options = {**SETTINGS, "checkpoint": tmp_path / "checkpoint", "resume": True}
     whole, resumed = made(), made()
-    course = fit(whole, TRAIN, **options)
-    assert_same_course(fit(resumed, TRAIN, **{**options, "epochs": 2}), course)
+    course = history_of(whole, TRAIN, **options)
+    assert_same_course(history_of(resumed, TRAIN, **{**options, "epochs": 2}), course)
     assert_equal(resumed, whole)
 
 
@@ -290,10 +291,12 @@ def test_a_training_with_extras_resumes_bit_for_bit(tmp_path, dropout, changes):
     options = {**SETTINGS, **changes, "checkpoint": tmp_path / "checkpoint", "resume": True}
     whole, resumed = made(dropout=dropout), made(dropout=dropout, seed=9)
     rates, rest = [], []
-    course = fit(whole, TRAIN, VALID, **{**options, "checkpoint": tmp_path / "another", "optimizer": noting(rates)})
+    course = history_of(
+        whole, TRAIN, VALID, **{**options, "checkpoint": tmp_path / "another", "optimizer": noting(rates)}
+    )
     fit(made(dropout=dropout), TRAIN, VALID, **{**options, "epochs": 2})
     torch.manual_seed(5)
-    assert_same_course(fit(resumed, TRAIN, VALID, **options, optimizer=noting(rest)), course)
+    assert_same_course(history_of(resumed, TRAIN, VALID, **options, optimizer=noting(rest)), course)
     assert rest == rates[2 * N_BATCHES :]
     assert_equal(resumed, whole)
 
@@ -303,10 +306,10 @@ def test_a_training_with_extras_resumes_bit_for_bit(tmp_path, dropout, changes):
 def test_an_interrupted_training_with_extras_resumes_bit_for_bit(tmp_path, capsys, dropout, changes, step):
     options = {**SETTINGS, **changes, "checkpoint": tmp_path / "checkpoint"}
     whole, resumed = made(dropout=dropout), made(dropout=dropout)
-    course = fit(whole, TRAIN, VALID, **{**options, "checkpoint": None})
-    stopped = fit(made(dropout=dropout), TRAIN, VALID, optimizer=at_step(step, interrupt), **options)
+    course = history_of(whole, TRAIN, VALID, **{**options, "checkpoint": None})
+    stopped = history_of(made(dropout=dropout), TRAIN, VALID, optimizer=at_step(step, interrupt), **options)
     assert stopped.stopped == "interrupted"
-    assert_same_course(fit(resumed, TRAIN, VALID, resume=True, **options), course)
+    assert_same_course(history_of(resumed, TRAIN, VALID, resume=True, **options), course)
     assert_equal(resumed, whole)
 
 

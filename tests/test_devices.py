@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from fitting import BOTH, SETTINGS, TRAIN, VALID, made
+from fitting import BOTH, SETTINGS, TRAIN, VALID, history_of, made
 
 from mfhelpers import fit
-from mfhelpers.algorithms import devices
-from mfhelpers.algorithms import fit as training
+from mfhelpers.algorithms import fit as training, resources as devices
 
 
 @pytest.mark.parametrize(
@@ -23,14 +22,15 @@ from mfhelpers.algorithms import fit as training
 def test_auto_takes_a_gpu_for_large_steps(monkeypatch, cuda, mps, batch_size, sparse, device, reason):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    chosen, why = devices.choose_device("auto", batch_size, made(k=20, sparse=sparse))
+    model = made(k=20, sparse=sparse)
+    chosen, why = devices.choose_device("auto", batch_size, model, training._refusal(model))
     assert chosen == torch.device(device)
     assert reason in why
 
 
 def test_a_step_has_no_more_ratings_than_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    history = fit(made(), TRAIN, **{**SETTINGS, "batch_size": 1 << 20, "device": "auto"})
+    history = history_of(made(), TRAIN, **{**SETTINGS, "batch_size": 1 << 20, "device": "auto"})
     assert history.device_reason.startswith(f"{len(TRAIN)} ratings × k is {3 * len(TRAIN)} values")
 
 
@@ -52,9 +52,9 @@ def test_a_device_is_taken_if_asked_for_and_there(monkeypatch, device, there):
 def test_gpu_and_cpu_reach_the_same_objective(tmp_path, kind, sparse):
     options = {**SETTINGS, "epochs": 30, "checkpoint": tmp_path / "checkpoint", "resume": True}
     on_cpu, on_gpu = made(kind, sparse=sparse), made(kind, sparse=sparse)
-    wanted = fit(on_cpu, TRAIN, VALID, **{**options, "checkpoint": None, "resume": False})
+    wanted = history_of(on_cpu, TRAIN, VALID, **{**options, "checkpoint": None, "resume": False})
     fit(made(kind, sparse=sparse), TRAIN, VALID, **{**options, "device": "cuda", "epochs": 10})
-    history = fit(on_gpu, TRAIN, VALID, **{**options, "device": "cuda"})  # resumed on the GPU
+    history = history_of(on_gpu, TRAIN, VALID, **{**options, "device": "cuda"})  # resumed on the GPU
     assert history.device.startswith("cuda")
     assert history.train_rmse == pytest.approx(wanted.train_rmse, abs=1e-3)
     assert history.valid_rmse == pytest.approx(wanted.valid_rmse, abs=1e-3)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mfhelpers import progress
-from mfhelpers.display import notebook as display
-from mfhelpers.display import progress as bars
+from mfhelpers.display import notebook as display, progress as bars
 
 
 @pytest.fixture(autouse=True)

@@ -100,7 +100,7 @@ def test_chunks_leave_no_seam(monkeypatch, n):
 
 def test_clip_limits_predictions_and_nothing_else():
     users, items = np.divmod(np.arange(35), 5)
-    free, clipped = drawn().predict(users, items), drawn().predict(users, items, clip=(3, 4, 1))
+    free, clipped = drawn().predict(users, items), drawn().predict(users, items, limits=(3, 4, 1))
     assert free.min() < 3 < 4 < free.max()
     np.testing.assert_array_equal(clipped, np.clip(free, 3, 4))
 

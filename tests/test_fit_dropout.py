@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fitting import BOTH, FULL, N_BATCHES, SETTINGS, TRAIN, VALID, assert_equal, at_step, interrupt, made
+from fitting import BOTH, FULL, N_BATCHES, SETTINGS, TRAIN, VALID, assert_equal, at_step, history_of, interrupt, made
 
 from mfhelpers import MatrixFactorization, fit, rmse
 
@@ -37,7 +37,7 @@ def test_each_step_draws_anew_and_judging_draws_nothing(kind):
 
 def test_history_judges_without_dropout():
     model = made(dropout=0.5)
-    history = fit(model, TRAIN, VALID, **SETTINGS)
+    history = history_of(model, TRAIN, VALID, **SETTINGS)
     assert history.train_rmse[-1] == pytest.approx(rmse(model, TRAIN), rel=1e-6)
     assert history.valid_rmse[-1] == pytest.approx(rmse(model, VALID), rel=1e-6)
 

@@ -18,8 +18,8 @@ import psutil
 import pytest
 import torch
 
-from mfhelpers import DivergenceError, Factors, hogwild, objective, rmse, sgd, simulate_ratings
-from mfhelpers.algorithms import hogwild as parallel
+from mfhelpers import DivergenceError, Factors, History, hogwild, objective, rmse, sgd, simulate_ratings
+from mfhelpers.algorithms import hogwild as parallel, loop
 
 RATINGS, _ = simulate_ratings(60, 80, 1500)
 TRAIN = RATINGS[(RATINGS.users > 2) & (RATINGS.items > 1)]  # users 0 to 2 and items 0 and 1 have no training rating
@@ -50,20 +50,24 @@ def together():
     whole, _ = simulate_ratings()
     train = whole[(whole.users > 2) & (whole.items > 1)]
     settings = {**SETTINGS, "batch_size": 1024, "start": begun(train, 5)}
-    return train, settings, *hogwild(train, 5, n_workers=2, **settings)
+    history = History()
+    return train, settings, hogwild(train, 5, n_workers=2, history=history, **settings), history
 
 
 # -- what they reach -------------------------------------------------------------------------------
 
 
 def test_two_workers_reach_what_one_process_does(together):
-    train, settings, factors, seconds = together
+    train, settings, factors, history = together
     alone = sgd(train, 5, engine="minibatch", **settings)
     half = sgd(train[: len(train) // 2], 5, engine="minibatch", **settings)
     assert rmse(factors, train) == pytest.approx(rmse(alone, train), rel=0.02)
     assert objective(factors, train, 0.1) == pytest.approx(objective(alone, train, 0.1), rel=0.04)
     assert rmse(factors, train) < 0.95 * rmse(half, train)
-    assert seconds > 0
+    assert history.epochs == 30
+    assert 0 < history.seconds[-1]
+    assert history.train_rmse[-1] == pytest.approx(rmse(factors, train))
+    assert (history.threads, history.threads_reason) == (2, "a thread a worker")
 
 
 class AtOnce:
@@ -76,14 +80,12 @@ class AtOnce:
         pid = exitcode = None
 
         def __init__(self, target, args, daemon):
-            self.start = functools.partial(target, *args)
+            self.target, self.args = target, args
 
-    class Event:
-        def set(self):
-            pass
-
-        def wait(self, seconds):
-            return True
+        def start(self):
+            engine, epochs, board, rank, allowed = self.args
+            allowed[0] = epochs
+            self.target(*self.args)
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def at_once(monkeypatch):
 
 def test_one_worker_is_a_training_by_minibatches(at_once):
     alone = sgd(TRAIN, 3, engine="minibatch", **SETTINGS)
-    factors, _ = hogwild(TRAIN, 3, n_workers=1, **SETTINGS)
+    factors = hogwild(TRAIN, 3, n_workers=1, **SETTINGS)
     assert objective(factors, TRAIN, 0.1) == pytest.approx(objective(alone, TRAIN, 0.1), rel=0.01)
     assert factors.mean == alone.mean == TRAIN.values.mean(dtype=np.float64)
     assert factors.rms_difference(alone) < 0.1 < 0.3 < factors.rms_difference(begun())
@@ -125,7 +127,7 @@ def test_workers_have_a_share_of_the_ratings_each_and_all_together(at_once, n_wo
 
 
 def test_the_seed_reproduces_what_one_worker_does_and_another_differs(at_once):
-    one, again, other = (hogwild(TRAIN, 3, n_workers=1, seed=seed, **SETTINGS)[0] for seed in (1, 1, 2))
+    one, again, other = (hogwild(TRAIN, 3, n_workers=1, seed=seed, **SETTINGS) for seed in (1, 1, 2))
     for table in TABLES:
         np.testing.assert_array_equal(getattr(one, table), getattr(again, table))
         assert (getattr(one, table) != getattr(other, table)).any()
@@ -150,23 +152,23 @@ def test_no_process_is_left(together):
 # -- workers that fail -----------------------------------------------------------------------------
 
 
-def dies(code, engine, epochs, board, rank, go):
+def dies(code, engine, epochs, board, rank, allowed):
     """A worker: the last one ends by itself, with an error after an epoch or in peace before the first."""
     if rank == len(board) - 1:
         if code:
-            parallel._work(engine, 1, board, rank, go)
+            parallel._work(engine, 1, board, rank, allowed)
         os._exit(code)
-    parallel._work(engine, epochs, board, rank, go)
+    parallel._work(engine, epochs, board, rank, allowed)
 
 
 def slept(monkeypatch, sleep):
     """Let `hogwild` sleep in another way between two looks at its workers."""
-    monkeypatch.setattr(parallel, "time", types.SimpleNamespace(sleep=sleep, perf_counter=time.perf_counter))
+    monkeypatch.setattr(parallel, "time", types.SimpleNamespace(sleep=sleep))
 
 
 @pytest.mark.parametrize(("n_workers", "code"), [(2, 3), (1, 0)])
 def test_a_worker_that_dies_is_reported_and_takes_the_others_along(n_workers, code, monkeypatch):
-    looks = iter(range(10_000))  # rather than wait for ever
+    looks = iter(range(100_000))  # rather than wait for ever
     slept(monkeypatch, lambda seconds: time.sleep(seconds + 0 * next(looks)))
     monkeypatch.setattr(parallel, "_work", functools.partial(dies, code))
     with pytest.raises(RuntimeError, match=rf"worker {n_workers - 1} ended with exit code {code}; its own message"):
@@ -187,12 +189,11 @@ def test_an_interruption_before_the_workers_are_there_returns_the_start(monkeypa
         raise KeyboardInterrupt
 
     slept(monkeypatch, interrupted)
-    factors, seconds = hogwild(TRAIN, 3, start=begun(), **LONG)
+    factors = hogwild(TRAIN, 3, start=begun(), **LONG)
     assert factors.mean == 3.25
     for table in TABLES:
         np.testing.assert_array_equal(getattr(factors, table), getattr(begun(), table))
-    assert seconds == 0
-    assert capsys.readouterr().out == "interrupted after 0 epochs of each worker: the factors so far are kept\n"
+    assert capsys.readouterr().out == "interrupted in epoch 1: the factors so far are kept\n"
     assert workers() == []
 
 
@@ -201,8 +202,8 @@ class Bar:
 
     n = 0
 
-    def update(self, more):
-        self.n += more
+    def update(self):
+        self.n += 1
         print("epochs", self.n, flush=True)
 
     def close(self):
@@ -239,8 +240,8 @@ def test_ctrl_c_keeps_the_factors_so_far(script):
     out, errors = script.communicate(timeout=120)
     assert (script.returncode, errors) == (0, "")
     *_, said, result = out.splitlines()
-    assert said.startswith("interrupted after ")
-    assert int(said.split()[2]) > 0
+    assert said.startswith("interrupted in epoch ")
+    assert int(said.split()[3].rstrip(":")) > 1
     assert float(result.split()[1]) < 0.9 * rmse(begun(), TRAIN)
     assert result.endswith("processes left: 0")
 
@@ -259,7 +260,7 @@ def test_workers_end_when_their_parent_is_killed(script):
 CALL = """
 import mfhelpers as mf
 ratings, _ = mf.simulate_ratings(60, 80, 1500)
-factors, _ = mf.hogwild(ratings, 3, n_workers=1, epochs=2, progress=False)
+factors = mf.hogwild(ratings, 3, n_workers=1, epochs=2, progress=False)
 print(factors, "__file__" in globals())
 """
 
@@ -290,10 +291,10 @@ def test_a_script_without_the_line_that_it_needs_ends_and_names_it(tmp_path):
         (dict(n_workers=-1), "n_workers=-1: from 1 to"),
         (dict(n_workers=1414), "n_workers=1414: from 1 to"),
         (dict(n_workers=2.0), r"n_workers=2\.0: give a whole number"),
-        (dict(epochs=0), "epochs=0: factors from 0, epochs from 1"),
+        (dict(epochs=0), "epochs=0: it must be at least 1"),
         (dict(n_factors=-1), "n_factors=-1"),
-        (dict(batch_size=0), "batch_size=0: a step needs at least one rating"),
-        (dict(lr=float("nan")), "lr=nan: the learning rate must be above 0"),
+        (dict(batch_size=0), "batch_size=0: it must be at least 1"),
+        (dict(lr=float("nan")), "lr=nan: it must be finite"),
         (dict(reg=-1), "reg=-1.*: a penalty needs finite numbers from 0"),
         (dict(seed="1"), "seed='1': give a whole number"),
         (dict(n_factors=2, start=begun()), "start=.*k = 3.* does not fit .* with n_factors=2"),
@@ -310,6 +311,6 @@ def test_settings_that_do_not_fit_are_refused_before_a_process_is_started(option
 
 if __name__ == "__main__":  # the script that tests above interrupt and kill
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
-    parallel.progress_bar = lambda **options: Bar()
-    interrupted_factors, _ = hogwild(TRAIN, 3, n_workers=1, start=begun(), **LONG)
+    loop.progress_bar = lambda **options: Bar()
+    interrupted_factors = hogwild(TRAIN, 3, n_workers=1, start=begun(), **LONG)
     print("rmse", rmse(interrupted_factors, TRAIN), "processes left:", len(workers()))

@@ -71,7 +71,7 @@ def test_factors_predict_as_the_model_does(kind):
     predicted = model(USERS, ITEMS).detach().numpy()
     for predictions in (model.to_factors().predict(USERS, ITEMS), model.predict(USERS.numpy(), ITEMS.numpy())):
         same(predictions, predicted, 1e-6)
-    same(model.predict(USERS.numpy(), ITEMS.numpy(), clip=(3, 4)), predicted.clip(3, 4), 1e-6)
+    same(model.predict(USERS.numpy(), ITEMS.numpy(), limits=(3, 4)), predicted.clip(3, 4), 1e-6)
     assert model.to_factors().user_factors.dtype == np.float32
 
 

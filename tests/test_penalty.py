@@ -99,7 +99,7 @@ def test_the_objective_is_that_of_a_loop_over_the_ratings(penalty, dtype, tolera
 
 
 def test_without_a_penalty_the_objective_is_n_times_the_squared_rmse():
-    assert objective(drawn(), TRAIN) == pytest.approx(len(TRAIN) * rmse(drawn(), TRAIN) ** 2, rel=1e-12)
+    assert objective(drawn(), TRAIN, 0) == pytest.approx(len(TRAIN) * rmse(drawn(), TRAIN) ** 2, rel=1e-12)
 
 
 # -- torch's weight decay --------------------------------------------------------------------------

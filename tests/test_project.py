@@ -272,6 +272,37 @@ def test_public_names_are_there_with_a_docstring_and_type_hints(name):
         assert signature.return_annotation is not signature.empty
 
 
+def test_editors_and_type_checkers_see_the_same_names():
+    stub = ast.parse((ROOT / "mfhelpers" / "__init__.pyi").read_text(encoding="utf8"))
+    seen = {}
+    for node in stub.body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                assert alias.asname == alias.name, "`import x as x` is how a stub hands a name on"
+                seen[alias.name] = node.module
+    modules = {name: home.rpartition(".")[0] or None for name, home in mfhelpers._MODULES.items()}
+    assert seen == mfhelpers._HOME | modules
+    assert (ROOT / "mfhelpers" / "py.typed").exists()
+
+
+def test_no_function_is_too_long_to_be_read_at_once():
+    """Sixty lines of body, docstrings apart."""
+    long = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                if lines > 60:
+                    long[f"{module}.{node.name}"] = lines
+    assert long == {}
+
+
+def test_no_test_file_is_too_long_to_be_read_at_once():
+    long = {path.name: n for path in (ROOT / "tests").rglob("*.py") if (n := len(path.read_text().splitlines())) > 600}
+    assert long == {}
+
+
 def test_modules_are_there_without_an_import_of_their_own():
     modules = ["check", "display.plots", "display.interactive"]
     code = "import mfhelpers; print([m.__name__ for m in (mfhelpers.check, mfhelpers.plots, mfhelpers.interactive)], dir(mfhelpers))"

@@ -157,7 +157,7 @@ PROVOKED = {
     "LinAlgError: Singular": lambda: np.linalg.solve(np.zeros((2, 2)), np.ones(2)),
     "ValueError: reg=0": lambda: mf.als(table(), 5, reg=0),
     "RuntimeError: This": lambda: torch.lstsq(torch.ones(2, 2), torch.ones(2, 2)),
-    "UserWarning: no": lambda: mf.soft_impute(table(), 5, reg=1e4),
+    "UserWarning: no": lambda: mf.soft_impute(table(), 5, threshold=1e4),
     "ValueError: log_dir": two_runs_in_one,
     "DownloadError": no_network,
 }

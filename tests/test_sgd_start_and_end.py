@@ -211,7 +211,7 @@ def test_a_huge_batch_with_popular_items_does_not_diverge(engine, lr):
 
 @BATCHED
 def test_it_would_diverge_if_steps_were_not_limited(engine, monkeypatch):
-    monkeypatch.setattr(descent, "MOST_OF_THE_WAY", 1e9)
+    monkeypatch.setattr(descent, "MAX_STEP_FRACTION", 1e9)
     with pytest.raises(DivergenceError, match=r"at learning rate 0\.1"):
         sgd(TRAIN, 3, lr=0.1, reg=0.1, epochs=50, **settings(engine, len(TRAIN)))
 
@@ -233,12 +233,12 @@ def test_what_blows_up_in_the_last_steps_is_no_result(engine, options):
 def test_every_engine_tells_the_same_error_of_its_factors(engine, biased, monkeypatch):
     told = []
 
-    def sound(steps, train, lr):
+    def predictor(steps):
         factors = steps.factors()
-        told.append((steps.error(factors, train), factors))
+        told.append((steps.mean_error(factors), factors))
         return factors
 
-    monkeypatch.setattr(descent, "sound", sound)
+    monkeypatch.setattr(descent._Engine, "predictor", predictor)
     sgd(TRAIN, 3, start=begun(), biased=biased, epochs=2, lr=0.01, **settings(engine))
     error, factors = told[-1]
     expected = np.abs(factors.predict(TRAIN.users, TRAIN.items) - TRAIN.values).mean()
@@ -251,20 +251,20 @@ def test_every_engine_tells_the_same_error_of_its_factors(engine, biased, monkey
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(engine="fast"), "engine='fast': choose 'frozen', 'minibatch', 'loop'"),
+        (dict(engine="fast"), "engine='fast': choose 'frozen', 'minibatch' or 'loop'"),
         (dict(order="random"), "order='random': choose 'shuffled' or 'surprise'"),
         (dict(order="surprise"), "order='surprise' goes through .*: engine='loop', not 'frozen'"),
         (dict(order="surprise", engine="minibatch"), "engine='loop', not 'minibatch'"),
         (dict(engine="loop", batch_size=10), "batch_size=10: engine='loop' takes one rating at a time"),
-        (dict(batch_size=0), "batch_size=0: a step needs at least one rating"),
+        (dict(batch_size=0), "batch_size=0: it must be at least 1"),
         (dict(batch_size=64.0), r"batch_size=64\.0: give a whole number"),
-        (dict(lr=0), "lr=0.0: the learning rate must be above 0 and finite"),
-        (dict(lr=-0.1), "lr=-0.1: the learning rate must be above 0"),
-        (dict(lr=float("nan")), "lr=nan: the learning rate"),
-        (dict(lr=float("inf")), "lr=inf: the learning rate"),
-        (dict(epochs=0), "epochs=0: factors from 0, epochs from 1"),
+        (dict(lr=0), "lr=0: it must be above 0"),
+        (dict(lr=-0.1), "lr=-0.1: it must be above 0"),
+        (dict(lr=float("nan")), "lr=nan: it must be finite"),
+        (dict(lr=float("inf")), "lr=inf: it must be finite"),
+        (dict(epochs=0), "epochs=0: it must be at least 1"),
         (dict(epochs=2.0), r"epochs=2\.0: give a whole number"),
-        (dict(n_factors=-1), "n_factors=-1, epochs=.*: factors from 0"),
+        (dict(n_factors=-1), "n_factors=-1: it must be at least 0"),
         (dict(n_factors=2.5), r"n_factors=2\.5: give a whole number"),
         (dict(seed=0.5), r"seed=0\.5: give a whole number"),
         (dict(reg=-0.1), "reg=-0.1: a penalty needs finite numbers from 0"),
@@ -282,7 +282,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_trained(options
         raise AssertionError("trained")
 
     for engine in (descent._Loop, descent._Frozen, descent.Minibatch):
-        monkeypatch.setattr(engine, "epoch", refused)
+        monkeypatch.setattr(engine, "step", refused)
     with pytest.raises(ValueError, match=message):
         sgd(TRAIN, **{"n_factors": 3, "progress": False, **options})
 
@@ -329,8 +329,16 @@ def test_auto_is_a_device_for_every_engine(engine):
 
 def test_frozen_batches_that_would_fill_the_memory_are_refused(monkeypatch):
     monkeypatch.setattr("mfhelpers.algorithms.sgd.MOST_KEPT", 1000)
-    with pytest.raises(ValueError, match=r"batch_size=1: each of .* frozen batches keeps"):
+    with pytest.raises(ValueError, match=r"batch_size=1: .* frozen batches keep"):
         sgd(TRAIN, 2, epochs=1, batch_size=1)
+
+
+def test_what_biases_of_their_own_penalty_keep_is_counted(monkeypatch):
+    rows = TRAIN.n_users + TRAIN.n_items
+    monkeypatch.setattr("mfhelpers.algorithms.sgd.MOST_KEPT", 4 * rows)
+    sgd(TRAIN, 2, epochs=1, reg=0.1)
+    with pytest.raises(ValueError, match=f"1 frozen batches keep {8 * rows:,} numbers"):  # 2 factors, 2 biases, 8 lanes
+        sgd(TRAIN, 2, epochs=1, reg=Penalty(0.1, biases=0.2))
 
 
 # -- a graphics card -------------------------------------------------------------------------------

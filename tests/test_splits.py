@@ -56,19 +56,19 @@ def test_an_empty_part_is_refused(split, share):
 # -- folds -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_splits", [2, 5, 7, 60])
-def test_kfold_tests_every_rating_once(n_splits):
+@pytest.mark.parametrize("folds", [2, 5, 7, 60])
+def test_kfold_tests_every_rating_once(folds):
     whole = drawn()
-    folds = list(kfold(whole, n_splits))
-    assert len(folds) == n_splits
-    assert sorted(pair for _, test in folds for pair in pairs(test)) == sorted(pairs(whole))
-    for train, test in folds:
+    parts = list(kfold(whole, folds))
+    assert len(parts) == folds
+    assert sorted(pair for _, test in parts for pair in pairs(test)) == sorted(pairs(whole))
+    for train, test in parts:
         assert_partition(train, test, whole)
-        assert 60 // n_splits <= len(test) <= -(-60 // n_splits)
+        assert 60 // folds <= len(test) <= -(-60 // folds)
 
 
-@pytest.mark.parametrize(("n", "n_splits", "seed"), [(60, 5, 42), (59, 5, 0), (58, 7, 1)])
-def test_kfold_is_surprises_rating_by_rating(tmp_path, monkeypatch, n, n_splits, seed):
+@pytest.mark.parametrize(("n", "folds", "seed"), [(60, 5, 42), (59, 5, 0), (58, 7, 1)])
+def test_kfold_is_surprises_rating_by_rating(tmp_path, monkeypatch, n, folds, seed):
     monkeypatch.setenv("HOME", str(tmp_path))  # importing Surprise makes a folder in the home directory
     monkeypatch.setenv("SURPRISE_DATA_FOLDER", str(tmp_path))
     surprise = pytest.importorskip("surprise")
@@ -78,9 +78,9 @@ def test_kfold_is_surprises_rating_by_rating(tmp_path, monkeypatch, n, n_splits,
     whole = drawn(n)
     frame = pd.DataFrame({"user": whole.users, "item": whole.items, "rating": whole.values})
     data = surprise.Dataset.load_from_df(frame, surprise.Reader(rating_scale=(1, 5)))
-    theirs = list(KFold(n_splits, random_state=seed).split(data))
-    ours = list(kfold(whole, n_splits, seed))
-    assert len(ours) == len(theirs) == n_splits
+    theirs = list(KFold(folds, random_state=seed).split(data))
+    ours = list(kfold(whole, folds, seed))
+    assert len(ours) == len(theirs) == folds
     for (train, test), (their_train, their_test) in zip(ours, theirs, strict=True):
         rows = zip(test.users, test.items, test.values, strict=True)
         assert [tuple(map(float, row)) for row in rows] == [tuple(map(float, row)) for row in their_test]
@@ -103,8 +103,8 @@ def test_official_folds_are_those_of_the_ratings():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: kfold(drawn(), 1), r"n_splits=1: choose 2 … 60"),
-        (lambda: kfold(drawn(), 61), "n_splits=61"),
+        (lambda: kfold(drawn(), 1), r"folds=1: choose 2 … 60"),
+        (lambda: kfold(drawn(), 61), "folds=61"),
         (lambda: official_folds(drawn()), r"ratings \(arrays\) has no official folds"),
     ],
 )

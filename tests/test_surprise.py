@@ -117,8 +117,7 @@ def test_the_folds_are_those_of_surprises_kfold(surprise):
 
 
 def test_a_comparison_of_surprise_is_its_own_cross_validation(surprise):
-    from surprise.model_selection import KFold
-    from surprise.model_selection import cross_validate as its_cross_validate
+    from surprise.model_selection import KFold, cross_validate as its_cross_validate
 
     svd = dict(n_factors=3, n_epochs=2)
     compared = cross_validate({"SVD": from_surprise("SVD", **svd)}, RATINGS, 4, (7,), **QUIET).scores

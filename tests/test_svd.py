@@ -146,7 +146,7 @@ def test_least_squares_stay_there_and_get_there(reg):
     rated = as_ratings(values)
     values = rated.values.astype(np.float64).reshape(values.shape)
     best = complete_svd(values, k, reg)
-    options = {"reg": reg, "reg_exponent": 0, "biased": False, "dtype": "float64", "progress": False}
+    options = {"reg": Penalty(reg, 0), "biased": False, "dtype": "float64", "progress": False}
     stayed = als(rated, k, start=best, sweeps=5, **options)
     for name in ("user_factors", "item_factors"):
         same(getattr(stayed, name), getattr(best, name), 1e-10, name)
@@ -213,9 +213,9 @@ def test_a_matrix_is_left_as_it_was():
         (matrix(), -1, 0, "n_factors=-1"),
         (matrix(), 2.5, 0, "n_factors=2.5"),
         (matrix(), True, 0, "n_factors=True"),
-        (matrix(), 2, -0.1, "reg=-0.1"),
-        (matrix(), 2, float("nan"), "reg=nan"),
-        (matrix(), 2, float("inf"), "reg=inf"),
+        (matrix(), 2, -0.1, "threshold=-0.1"),
+        (matrix(), 2, float("nan"), "threshold=nan"),
+        (matrix(), 2, float("inf"), "threshold=inf"),
         (np.ones(5), 1, 0, r"shape \(5,\)"),
         (np.ones((2, 3, 4)), 1, 0, r"shape \(2, 3, 4\)"),
         (np.float64(3), 1, 0, r"shape \(\)"),
@@ -238,7 +238,7 @@ def test_it_is_the_svd_of_residuals_with_zeros_in_the_gaps(train, k, reg):
     baseline = average_biases(train, damping=5)
     table = residuals(train, baseline)
     left, sizes, right = np.linalg.svd(table, full_matrices=False)
-    got = residual_svd(train, k, reg=reg)
+    got = residual_svd(train, k, threshold=reg)
     same(product(got), (left[:, :k] * np.maximum(sizes[:k] - reg, 0)) @ right[:k], 1e-8)
     users, items = np.indices(table.shape)
     same(got.predict(users, items), baseline.predict(users, items) + product(got), 1e-10)
@@ -248,7 +248,7 @@ def test_it_is_the_svd_of_residuals_with_zeros_in_the_gaps(train, k, reg):
 @pytest.mark.parametrize("reg", [0.0, 1.5])
 def test_signs_and_lengths_are_those_of_a_complete_matrix(train, reg):
     got, dense = (
-        residual_svd(train, 5, reg=reg),
+        residual_svd(train, 5, threshold=reg),
         complete_svd(residuals(train, average_biases(train, damping=5)), 5, reg),
     )
     for name in ("user_factors", "item_factors"):
@@ -258,7 +258,7 @@ def test_signs_and_lengths_are_those_of_a_complete_matrix(train, reg):
 @BOTH
 @RATINGS
 def test_who_has_no_rating_gets_what_the_baseline_says(method, train):
-    got, baseline = method(train, 5, reg=1.5), average_biases(train, damping=5)
+    got, baseline = method(train, 5, threshold=1.5), average_biases(train, damping=5)
     for users, items in (
         (np.flatnonzero(train.user_counts == 0)[:, None], np.arange(train.n_items)),
         (np.arange(train.n_users)[:, None], np.flatnonzero(train.item_counts == 0)),
@@ -272,7 +272,7 @@ def test_who_has_no_rating_gets_what_the_baseline_says(method, train):
 @RATINGS
 def test_who_has_no_rating_is_cold(method, train):
     """A row of zeros, as `Factors` says: rounding must not leave anything there."""
-    got = method(train, 5, reg=1.5)
+    got = method(train, 5, threshold=1.5)
     rated_user, rated_item = train.users[0], train.items[0]
     assert not got.user_factors[train.user_counts == 0].any()
     assert not got.item_factors[train.item_counts == 0].any()
@@ -283,7 +283,7 @@ def test_who_has_no_rating_is_cold(method, train):
 
 @BOTH
 def test_the_baseline_is_kept_in_mean_and_biases(method):
-    got = method(SMALL, 3, reg=1)
+    got = method(SMALL, 3, threshold=1)
     assert got.mean == BASELINE.mean
     assert np.array_equal(got.user_biases, BASELINE.user_biases)
     assert np.array_equal(got.item_biases, BASELINE.item_biases)
@@ -293,11 +293,11 @@ def test_the_baseline_is_kept_in_mean_and_biases(method):
 @BOTH
 def test_another_baseline_is_taken_off_and_put_back(method):
     flat = global_mean(SMALL)
-    got, usual = method(SMALL, 3, reg=2, baseline=flat), method(SMALL, 3, reg=2)
+    got, usual = method(SMALL, 3, threshold=2, baseline=flat), method(SMALL, 3, threshold=2)
     assert not got.user_biases.any()
     assert got.mean == flat.mean
     assert got.rms_difference(usual) > 0.05
-    explicit = method(SMALL, 3, reg=2, baseline=BASELINE)
+    explicit = method(SMALL, 3, threshold=2, baseline=BASELINE)
     assert np.array_equal(explicit.item_factors, usual.item_factors)
 
 
@@ -320,7 +320,7 @@ def test_a_baseline_in_float32_is_meant_as_it_is():
 @BOTH
 @RATINGS
 def test_a_seed_reproduces_and_another_changes_the_last_digits(method, train):
-    one, again, *others = (method(train, 5, reg=1.5, seed=seed) for seed in (0, 0, 1, 2, 3))
+    one, again, *others = (method(train, 5, threshold=1.5, seed=seed) for seed in (0, 0, 1, 2, 3))
     for name in ("user_factors", "item_factors"):
         assert np.array_equal(getattr(one, name), getattr(again, name))
         for other in others:
@@ -332,7 +332,7 @@ def test_gaps_take_no_memory(method):
     rng = np.random.default_rng(0)
     users, items = 100 * rng.permutation(3000), 50 * rng.permutation(3000)  # dense, 360 GB
     few = Ratings(users, items, rng.integers(1, 6, 3000), 300_000, 150_000, (1, 5, 1))
-    options = {} if method is residual_svd else {"reg": 0.1, "sweeps": 2, "tolerance": 0}
+    options = {} if method is residual_svd else {"threshold": 0.1, "sweeps": 2, "tolerance": 0}
     got = method(few, 2, **options)
     assert (got.n_users, got.n_items) == (300_000, 150_000)
 
@@ -352,9 +352,9 @@ def test_where_the_baseline_explains_everything_nothing_is_added(method):
         ({"n_factors": 0}, "n_factors=0: of a 30 × 20 matrix choose 1 … 19"),
         ({"n_factors": 20}, "n_factors=20: .*choose 1 … 19"),
         ({"n_factors": 2.5}, "n_factors=2.5"),
-        ({"reg": -1}, "reg=-1"),
-        ({"reg": float("nan")}, "reg=nan"),
-        ({"reg": float("inf")}, "reg=inf"),
+        ({"threshold": -1}, "threshold=-1"),
+        ({"threshold": float("nan")}, "threshold=nan"),
+        ({"threshold": float("inf")}, "threshold=inf"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": 0.5}, "seed=0.5"),
         ({"baseline": 3}, "baseline=3: give Factors"),
@@ -375,7 +375,7 @@ def test_a_decomposition_refuses_what_does_not_fit(method, options, message):
 def test_no_sweep_raises_the_objective(train, k, reg):
     values = [charged(average_biases(train, damping=5), train, reg)]
     soft_impute(
-        train, k, reg=reg, tolerance=0, sweeps=60, watch=lambda factors: values.append(charged(factors, train, reg)),
+        train, k, threshold=reg, tolerance=0, sweeps=60, watch=lambda factors: values.append(charged(factors, train, reg)),
         **QUIET,
     )  # fmt: skip
     assert len(values) == 61
@@ -386,7 +386,7 @@ def test_no_sweep_raises_the_objective(train, k, reg):
 @RATINGS
 def test_a_sweep_is_the_thresholded_svd_of_the_filled_matrix(train):
     baseline, seen = average_biases(train, damping=5), []
-    soft_impute(train, 4, reg=1.5, sweeps=5, tolerance=0, watch=seen.append, **QUIET)
+    soft_impute(train, 4, threshold=1.5, sweeps=5, tolerance=0, watch=seen.append, **QUIET)
     known, filled = residuals(train, baseline), np.zeros((train.n_users, train.n_items))
     for factors in seen:
         filled[train.users, train.items] = known[train.users, train.items]
@@ -400,7 +400,7 @@ def test_a_sweep_is_the_thresholded_svd_of_the_filled_matrix(train):
 @pytest.mark.parametrize(("k", "reg"), [(6, 0.8), (2, 0.8), (3, 0.0)])
 def test_a_complete_matrix_is_solved_at_once(shape, k, reg):
     rated, sweeps = as_ratings(matrix(shape)), []
-    got = soft_impute(rated, k, reg=reg, watch=sweeps.append, **QUIET)
+    got = soft_impute(rated, k, threshold=reg, watch=sweeps.append, **QUIET)
     assert len(sweeps) == 2  # the second finds that nothing moves
     expected = complete_svd(residuals(rated, average_biases(rated, damping=5)), k, reg)
     for factors in (got, sweeps[0]):
@@ -414,7 +414,7 @@ def test_where_it_ends_the_gradient_is_zero_and_no_singular_value_of_the_errors_
     train, k, limited
 ):
     reg = 2.5
-    got = soft_impute(train, k, reg=reg, **TO_THE_END)
+    got = soft_impute(train, k, threshold=reg, **TO_THE_END)
     P, Q = got.user_factors, got.item_factors
     errors = residuals(train, got)
     same(errors @ Q, reg * P, 1e-6)
@@ -431,8 +431,8 @@ def test_where_it_ends_the_gradient_is_zero_and_no_singular_value_of_the_errors_
 @RATINGS
 def test_least_squares_from_the_baseline_agree(train):
     k, reg, baseline = 10, 2.5, average_biases(train, damping=5)
-    options = {"reg": reg, "reg_exponent": 0, "biased": False, "dtype": "float64", "progress": False}
-    got = soft_impute(train, k, reg=reg, **TO_THE_END)
+    options = {"reg": Penalty(reg, 0), "biased": False, "dtype": "float64", "progress": False}
+    got = soft_impute(train, k, threshold=reg, **TO_THE_END)
     solved = als(train, k, start=begun_at(baseline, k), sweeps=2000, **options)
     least = charged(got, train, reg)
     assert charged(solved, train, reg) == pytest.approx(least, rel=1e-6)
@@ -445,19 +445,19 @@ def test_least_squares_from_the_baseline_agree(train):
 
 
 def test_more_factors_than_stay_above_the_threshold_change_nothing():
-    few, many = (soft_impute(SMALL, k, reg=2.5, **TO_THE_END) for k in (7, 15))
+    few, many = (soft_impute(SMALL, k, threshold=2.5, **TO_THE_END) for k in (7, 15))
     assert few.rms_difference(many) < 1e-6
 
 
 def test_without_a_threshold_it_learns_by_heart():
-    got = soft_impute(SMALL, 15, reg=0, tolerance=0, sweeps=300, **QUIET)
+    got = soft_impute(SMALL, 15, threshold=0, tolerance=0, sweeps=300, **QUIET)
     assert rmse(got, SMALL) < 0.01
 
 
 @pytest.mark.parametrize("tolerance", [0.1, 0.01, 1e-4])
 def test_it_stops_at_the_first_sweep_that_moves_less(tolerance):
     seen = [BASELINE]
-    got = soft_impute(SMALL, 8, reg=2, tolerance=tolerance, watch=seen.append, **QUIET)
+    got = soft_impute(SMALL, 8, threshold=2, tolerance=tolerance, watch=seen.append, **QUIET)
     whole = [product(factors) for factors in seen]
     moved = [
         np.linalg.norm(after - before) / np.linalg.norm(after)
@@ -472,15 +472,17 @@ def test_it_stops_at_the_first_sweep_that_moves_less(tolerance):
 def test_sweeps_are_a_limit():
     for sweeps in (1, 3):
         seen = []
-        got = soft_impute(SMALL, 8, reg=2, sweeps=sweeps, tolerance=0, watch=seen.append, **QUIET)
+        got = soft_impute(SMALL, 8, threshold=2, sweeps=sweeps, tolerance=0, watch=seen.append, **QUIET)
         assert len(seen) == sweeps
         assert np.array_equal(got.item_factors, seen[-1].item_factors)
 
 
 def test_a_threshold_above_everything_leaves_the_baseline_and_ends_at_once():
     seen = []
-    with pytest.warns(UserWarning, match="no singular value is above reg=1000: what comes back is the baseline alone"):
-        got = soft_impute(SMALL, 8, reg=1e3, watch=seen.append, **QUIET)
+    with pytest.warns(
+        UserWarning, match="no singular value is above threshold=1000: what comes back is the baseline alone"
+    ):
+        got = soft_impute(SMALL, 8, threshold=1e3, watch=seen.append, **QUIET)
     assert not product(got).any()
     same(got.predict(SMALL.users, SMALL.items), BASELINE.predict(SMALL.users, SMALL.items), 1e-12)
     assert len(seen) <= 2
@@ -488,8 +490,8 @@ def test_a_threshold_above_everything_leaves_the_baseline_and_ends_at_once():
 
 def test_sweeps_that_are_not_enough_are_said_unless_exactly_so_many_were_asked_for():
     with pytest.warns(UserWarning, match="sweep 3 still moved predictions by .* stars"):
-        got = soft_impute(SMALL, 5, reg=2, sweeps=3, **QUIET)
-    asked = soft_impute(SMALL, 5, reg=2, sweeps=3, tolerance=0, **QUIET)  # any warning is an error here
+        got = soft_impute(SMALL, 5, threshold=2, sweeps=3, **QUIET)
+    asked = soft_impute(SMALL, 5, threshold=2, sweeps=3, tolerance=0, **QUIET)  # any warning is an error here
     assert np.array_equal(got.user_factors, asked.user_factors)
 
 
@@ -507,7 +509,7 @@ def test_an_interruption_keeps_the_factors_so_far(capsys):
         if len(seen) == 2:
             raise KeyboardInterrupt
 
-    got = soft_impute(SMALL, 5, reg=2, watch=watch, **QUIET)
+    got = soft_impute(SMALL, 5, threshold=2, watch=watch, **QUIET)
     assert "interrupted in sweep 2" in capsys.readouterr().out
     assert len(seen) == 2
     assert np.array_equal(got.user_factors, seen[-1].user_factors)

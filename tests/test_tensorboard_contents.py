@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fitting import history_of
 from logs import (
     EPOCHS,
     LEAST_SQUARES,
@@ -92,7 +93,7 @@ def noting(rates):
     "make", [made, partial(made, MatrixFactorization), Foreign], ids=["biased", "plain", "foreign"]
 )
 def test_the_scalars_of_fit_are_those_of_its_history_for_every_epoch(tmp_path, make, valid):
-    history = fit(make(), TRAIN, valid, log_dir=tmp_path / "new" / "run", **SETTINGS)
+    history = history_of(make(), TRAIN, valid, log_dir=tmp_path / "new" / "run", **SETTINGS)
     told = scalars(tmp_path / "new" / "run")
     assert history.epochs == 3
     assert told.pop("RMSE/train") == float32(history.train_rmse)
@@ -246,7 +247,7 @@ def test_the_parameters_of_any_model_are_shown_by_their_names(tmp_path):
 
 
 def test_a_model_in_half_precision_is_logged(tmp_path):
-    history = fit(made().to(torch.bfloat16), TRAIN, log_dir=tmp_path, **SETTINGS)
+    history = history_of(made().to(torch.bfloat16), TRAIN, log_dir=tmp_path, **SETTINGS)
     assert scalars(tmp_path)["RMSE/train"] == float32(history.train_rmse)
     assert list(histograms(tmp_path)["learned/item_factors"]) == EPOCHS
     assert (tmp_path / "projector_config.pbtxt").exists()
@@ -271,10 +272,10 @@ def test_fit_gives_the_same_model_bit_for_bit_with_a_log(tmp_path, make, options
     logged, plain = make(), make()
     torch.manual_seed(3)
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    with_log = fit(logged, TRAIN, VALID, log_dir=tmp_path, **{**SETTINGS, **options})
+    with_log = history_of(logged, TRAIN, VALID, log_dir=tmp_path, **{**SETTINGS, **options})
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])
-    without = fit(plain, TRAIN, VALID, **{**SETTINGS, **options})
+    without = history_of(plain, TRAIN, VALID, **{**SETTINGS, **options})
     assert_equal(logged, plain)
     assert (with_log.train_rmse, with_log.valid_rmse) == (without.train_rmse, without.valid_rmse)
 
@@ -318,11 +319,11 @@ def test_nothing_is_printed(tmp_path, capfd):
 
 def test_the_settings_of_fit_are_in_the_table_of_hyper_parameters(tmp_path):
     options = {**SETTINGS, "seed": np.int64(5), "lr": np.float32(0.25), "reg": Penalty(np.float32(0.5), 0.5, 0.25)}
-    history = fit(made(), TRAIN, VALID, log_dir=tmp_path, optimizer=torch.optim.SGD, **options)
+    history = history_of(made(), TRAIN, VALID, log_dir=tmp_path, optimizer=torch.optim.SGD, **options)
     settings, results = hparams(tmp_path)
     assert settings == {
         "model": "BiasedMatrixFactorization", "n_factors": 3, "optimizer": "SGD", "lr": 0.25, "batch_size": 64,
-        "epochs": 3, "seed": 5, "reg": 0.5, "reg_exponent": 0.5, "reg_biases": 0.25,
+        "epochs": 3, "seed": 5, "reg": 0.5, "reg power": 0.5, "reg biases": 0.25,
     }  # fmt: skip
     assert all(isinstance(value, float) for name, value in settings.items() if name not in ("model", "optimizer"))
     assert results == ["result/RMSE", "result/epoch"]
@@ -344,14 +345,14 @@ def test_the_settings_of_least_squares_are_in_the_table_of_hyper_parameters(tmp_
     solve(TRAIN, reg=Penalty(0.75, 0.5, 0.25), seed=7, history=history, log_dir=tmp_path, **SWEEPS)
     settings, results = hparams(tmp_path)
     wanted = {"model": solve.__name__, "n_factors": 3, "solver": "exact", "sweeps": 3, "seed": 7}
-    wanted |= {"reg": 0.75, "reg_exponent": 0.5, "reg_biases": 0.25}
+    wanted |= {"reg": 0.75, "reg power": 0.5, "reg biases": 0.25}
     assert {name: settings.get(name) for name in wanted} == wanted
     assert "result/RMSE" in results
     assert scalars(tmp_path)["result/RMSE"] == {3: np.float32(min(history.train_rmse))}
 
 
 def test_the_result_is_that_of_the_best_epoch(tmp_path):
-    history = fit(made(), TRAIN, VALID, log_dir=tmp_path, **EARLY)
+    history = history_of(made(), TRAIN, VALID, log_dir=tmp_path, **EARLY)
     assert history.best_epoch == history.epochs - 2
     told = scalars(tmp_path)
     assert list(told["RMSE/validation"]) == list(range(history.epochs + 1))
@@ -400,7 +401,7 @@ def test_the_map_of_least_squares_shows_the_factors_that_come_back(tmp_path, sol
 
 def test_with_patience_the_map_is_that_of_the_best_epoch(tmp_path):
     model = made()
-    history = fit(model, TRAIN, VALID, log_dir=tmp_path / "fit", **EARLY)
+    history = history_of(model, TRAIN, VALID, log_dir=tmp_path / "fit", **EARLY)
     assert history.best_epoch < history.epochs
     shown = most_rated(TRAIN)
     until_best = made()

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fitting import history_of
 from logs import (
     EPOCHS,
     LEAST_SQUARES,
@@ -30,8 +31,7 @@ from logs import (
 from torch.optim.lr_scheduler import LambdaLR, StepLR
 
 from mfhelpers import DivergenceError, History, als, fit
-from mfhelpers.algorithms import als as least_squares
-from mfhelpers.algorithms import fit as training
+from mfhelpers.algorithms import als as least_squares, fit as training, svdpp as implicit_sides
 
 pytest.importorskip("tensorboard")
 
@@ -111,7 +111,7 @@ REFUSED = pytest.mark.parametrize(
 def test_a_log_dir_that_will_not_do_is_refused_before_fit_trains(tmp_path, monkeypatch, place, error, message):
     log_dir = place(tmp_path)
     before, model = files(tmp_path), made()
-    monkeypatch.setattr(training, "_epoch", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(training._Training, "step", lambda *_: pytest.fail("it trained"))
     with pytest.raises(error, match=f"log_dir='{log_dir}' {message}"):
         fit(model, TRAIN, VALID, log_dir=log_dir, **SETTINGS)
     assert files(tmp_path) == before
@@ -145,8 +145,8 @@ def test_a_log_dir_that_will_not_do_is_refused_before_least_squares_solve(
 ):
     log_dir, history = place(tmp_path), History()
     before = files(tmp_path)
-    monkeypatch.setattr(least_squares._Sides, "sweep", lambda *_: pytest.fail("it trained"))
-    monkeypatch.setattr(least_squares._ImplicitSides, "sweep", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(least_squares.Sides, "step", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(implicit_sides.ImplicitSides, "step", lambda *_: pytest.fail("it trained"))
     with pytest.raises(error, match=f"log_dir='{log_dir}' {message}"):
         solve(TRAIN, log_dir=log_dir, watch=lambda _: pytest.fail("it trained"), history=history, **SWEEPS)
     assert files(tmp_path) == before
@@ -174,7 +174,8 @@ def test_runs_beside_each_other_and_in_an_empty_folder_are_welcome(tmp_path):
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "notes.txt").write_text("mine")
     courses = {
-        name: fit(made(seed=n), TRAIN, log_dir=tmp_path / name, **SETTINGS) for n, name in enumerate(("one", "two"))
+        name: history_of(made(seed=n), TRAIN, log_dir=tmp_path / name, **SETTINGS)
+        for n, name in enumerate(("one", "two"))
     }
     als(TRAIN, log_dir=tmp_path, **SWEEPS)  # a folder of runs may be one too
     for name, history in courses.items():
@@ -187,7 +188,7 @@ def test_without_tensorboard_the_error_names_the_remedy_before_anything_is_train
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.setattr(training, "_epoch", lambda *_: pytest.fail("it trained"))
+    monkeypatch.setattr(training._Training, "step", lambda *_: pytest.fail("it trained"))
     remedy = r"log_dir needs TensorBoard: pip install -c constraints\.txt tensorboard"
     with pytest.raises(ImportError, match=remedy):
         fit(made(), TRAIN, log_dir=tmp_path / "run", **SETTINGS)
@@ -221,7 +222,7 @@ def test_a_resumed_training_goes_on_in_the_same_log(tmp_path, counted_anew, epoc
     options["schedule"] = partial(StepLR, step_size=1, gamma=0.5)
     fit(made(), TRAIN, VALID, **{**options, "epochs": epochs})
     assert list(scalars(tmp_path / "run")["RMSE/train"]) == EPOCHS[: epochs + 1]
-    resumed = fit(made(seed=9), TRAIN, VALID, **options)
+    resumed = history_of(made(seed=9), TRAIN, VALID, **options)
     assert_as_uninterrupted(tmp_path / "run", resumed)
     fit(made(), TRAIN, VALID, **{**options, "checkpoint": None, "resume": False, "log_dir": tmp_path / "whole"})
     told, whole = scalars(tmp_path / "run"), scalars(tmp_path / "whole")
@@ -236,7 +237,7 @@ def test_what_was_logged_beyond_the_checkpoint_no_longer_counts(tmp_path, counte
     options = {**SETTINGS, "log_dir": tmp_path / "run"}
     fit(made(), TRAIN, VALID, checkpoint=tmp_path / "early", **{**SETTINGS, "epochs": 1})
     fit(made(), TRAIN, VALID, checkpoint=tmp_path / "late", **options)
-    history = fit(made(), TRAIN, VALID, checkpoint=tmp_path / "early", resume=True, **options)
+    history = history_of(made(), TRAIN, VALID, checkpoint=tmp_path / "early", resume=True, **options)
     assert_as_uninterrupted(tmp_path / "run", history)
     assert len(list((tmp_path / "run").glob("events*"))) == 2
 
@@ -244,16 +245,16 @@ def test_what_was_logged_beyond_the_checkpoint_no_longer_counts(tmp_path, counte
 @pytest.mark.parametrize("step", [1, N_BATCHES + 1, 3 * N_BATCHES], ids=["first epoch", "second", "third"])
 def test_an_interrupted_training_goes_on_in_the_same_log(tmp_path, counted_anew, capsys, step):
     options = {**SETTINGS, "checkpoint": tmp_path / "checkpoint", "resume": True, "log_dir": tmp_path / "run"}
-    stopped = fit(made(), TRAIN, VALID, optimizer=at_step(step, interrupt), **options)
+    stopped = history_of(made(), TRAIN, VALID, optimizer=at_step(step, interrupt), **options)
     assert stopped.stopped == "interrupted"
-    history = fit(made(), TRAIN, VALID, **options)
+    history = history_of(made(), TRAIN, VALID, **options)
     assert_as_uninterrupted(tmp_path / "run", history)
 
 
 def test_a_training_of_which_nothing_is_left_to_do_leaves_a_readable_log(tmp_path, counted_anew, capsys):
     options = {**SETTINGS, "checkpoint": tmp_path / "checkpoint", "resume": True, "log_dir": tmp_path / "run"}
     fit(made(), TRAIN, VALID, **options)
-    history = fit(made(), TRAIN, VALID, **options)
+    history = history_of(made(), TRAIN, VALID, **options)
     assert [event.step for event in opened(tmp_path / "run").Scalars("RMSE/train")] == EPOCHS
     assert {event.value for event in opened(tmp_path / "run").Scalars("result/epoch")} == {history.best_epoch}
     assert capsys.readouterr().out == ""
@@ -302,7 +303,7 @@ def assert_whole_until(folder, epochs):
 )
 def test_an_interrupted_fit_leaves_the_log_of_all_epochs_done(tmp_path, capsys, options, epochs):
     model, options = made(), {**SETTINGS, **options}
-    history = fit(model, TRAIN, VALID, log_dir=tmp_path, **options)
+    history = history_of(model, TRAIN, VALID, log_dir=tmp_path, **options)
     assert (history.stopped, history.epochs) == ("interrupted", epochs)
     assert_whole_until(tmp_path, epochs)
     shown = most_rated(TRAIN)
@@ -319,7 +320,7 @@ def test_an_interruption_while_the_log_is_written_leaves_it_readable(tmp_path, m
         return interrupt() if len(calls) == 7 else add(*arguments, **options)
 
     monkeypatch.setattr(SummaryWriter, "add_histogram", interrupted)
-    history = fit(made(), TRAIN, VALID, log_dir=tmp_path, **SETTINGS)
+    history = history_of(made(), TRAIN, VALID, log_dir=tmp_path, **SETTINGS)
     assert (history.stopped, history.epochs) == ("interrupted", 1)
     assert list(scalars(tmp_path)["RMSE/train"]) == [0, 1]
     assert hparams(tmp_path)[0]["epochs"] == 3
@@ -342,13 +343,13 @@ def test_interrupted_least_squares_leave_the_log_of_all_sweeps_done(tmp_path, ca
 
 
 def test_the_map_of_als_interrupted_within_a_sweep_is_that_of_the_factors_that_come_back(tmp_path, monkeypatch, capsys):
-    look = least_squares._Sides.look
+    look = least_squares.Sides.check
 
-    def interrupted(self, done, cheap=False, calls=[]):  # noqa: B006
+    def interrupted(self, done, calls=[]):  # noqa: B006
         calls.append(0)
-        look(self, done, cheap) if len(calls) != 3 else interrupt()
+        look(self, done) if len(calls) != 3 else interrupt()
 
-    monkeypatch.setattr(least_squares._Sides, "look", interrupted)
+    monkeypatch.setattr(least_squares.Sides, "check", interrupted)
     factors = als(TRAIN, log_dir=tmp_path, **SWEEPS)
     assert np.array_equal(projected(tmp_path)[0], factors.item_factors[most_rated(TRAIN)].astype(np.float64))
 

@@ -70,7 +70,7 @@ def test_a_dict_of_lists_means_all_combinations():
         tried.append((reg, k))
         return Constant(3)
 
-    choice = choose(TRAIN, {"reg": [0.1, 0.2], "k": (1, 2, 3)}, fit_one, n_splits=2, **QUIET)
+    choice = choose(TRAIN, {"reg": [0.1, 0.2], "k": (1, 2, 3)}, fit_one, folds=2, **QUIET)
     wanted = [(reg, k) for reg in (0.1, 0.2) for k in (1, 2, 3)]
     assert tried == [pair for pair in wanted for _ in range(2)]
     assert list(choice.log.columns) == ["reg", "k", "rmse", "sd", "seconds"]
@@ -86,7 +86,7 @@ def test_dicts_are_tried_one_by_one(wrapped):
         tried.append(setting)
         return Constant(setting["value"])
 
-    choice = choose(TRAIN, wrapped(settings), fit_one, n_splits=2, **QUIET)
+    choice = choose(TRAIN, wrapped(settings), fit_one, folds=2, **QUIET)
     assert tried == [setting for setting in settings for _ in range(2)]
     assert list(choice.log.columns) == ["value", "reg", "rmse", "sd", "seconds"]
     assert choice.log.value.tolist() == [5, 3, 4]
@@ -100,21 +100,21 @@ def test_no_setting_is_refused(settings):
         choose(TRAIN, settings, lambda part, **setting: pytest.fail("it trained"), **QUIET)
 
 
-@pytest.mark.parametrize("n_splits", [0, 1, len(TRAIN) + 1])
-def test_inner_folds_that_cannot_be_are_refused(n_splits):
-    with pytest.raises(ValueError, match=f"n_splits={n_splits}: choose 2 … 200 folds"):
-        choose(TRAIN, {"value": [3]}, lambda part, value: pytest.fail("it trained"), n_splits=n_splits, **QUIET)
+@pytest.mark.parametrize("folds", [0, 1, len(TRAIN) + 1])
+def test_inner_folds_that_cannot_be_are_refused(folds):
+    with pytest.raises(ValueError, match=f"folds={folds}: choose 2 … 200 folds"):
+        choose(TRAIN, {"value": [3]}, lambda part, value: pytest.fail("it trained"), folds=folds, **QUIET)
 
 
 # -- the judgement ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_splits", [2, 5])
-def test_no_training_gets_the_ratings_that_it_is_judged_on(n_splits):
+@pytest.mark.parametrize("folds", [2, 5])
+def test_no_training_gets_the_ratings_that_it_is_judged_on(folds):
     witness, whole = Witness(), pairs(TRAIN.users, TRAIN.items)
     assert len(whole) == len(TRAIN)
-    choose(TRAIN, {"value": [1, 2, 3]}, witness, n_splits=n_splits, **QUIET)
-    assert len(witness.trained) == len(witness.judged) == 3 * n_splits
+    choose(TRAIN, {"value": [1, 2, 3]}, witness, folds=folds, **QUIET)
+    assert len(witness.trained) == len(witness.judged) == 3 * folds
     for part, judged in zip(witness.trained, witness.judged, strict=True):
         assert isinstance(part, Ratings)
         trained = pairs(part.users, part.items)
@@ -123,25 +123,25 @@ def test_no_training_gets_the_ratings_that_it_is_judged_on(n_splits):
         assert len(part) + len(judged) == len(TRAIN)
         assert (part.n_users, part.n_items, part.scale) == (TRAIN.n_users, TRAIN.n_items, TRAIN.scale)
     # each rating is held out once for each setting
-    assert sum(map(len, witness.judged[:n_splits])) == len(TRAIN)
-    assert set().union(*witness.judged[:n_splits]) == whole
+    assert sum(map(len, witness.judged[:folds])) == len(TRAIN)
+    assert set().union(*witness.judged[:folds]) == whole
 
 
-@pytest.mark.parametrize("n_folds", [1, 2, 4, None])
-def test_fewer_folds_may_be_held_out_than_there_are(n_folds):
+@pytest.mark.parametrize("rounds", [1, 2, 4, None])
+def test_fewer_folds_may_be_held_out_than_there_are(rounds):
     witness = Witness()
-    log = choose(TRAIN, {"value": [2, 3]}, witness, n_splits=4, n_folds=n_folds, seed=5, **QUIET).log
-    folds = list(kfold(TRAIN, 4, 5))[:n_folds]
+    log = choose(TRAIN, {"value": [2, 3]}, witness, folds=4, rounds=rounds, seed=5, **QUIET).log
+    folds = list(kfold(TRAIN, 4, 5))[:rounds]
     assert witness.judged == 2 * [pairs(held_out.users, held_out.items) for _, held_out in folds]
     assert [len(part) for part in witness.trained] == 2 * [len(part) for part, _ in folds]
     assert log.rmse[0] == pytest.approx(np.mean([rmse(Constant(2), held_out) for _, held_out in folds]), rel=1e-12)
-    assert log.sd.isna().tolist() == 2 * [n_folds == 1]
+    assert log.sd.isna().tolist() == 2 * [rounds == 1]
 
 
-@pytest.mark.parametrize("n_folds", [0, -1, 4])
-def test_folds_that_there_are_not_are_refused(n_folds):
-    with pytest.raises(ValueError, match=f"n_folds={n_folds}: of n_splits=3 inner folds hold out 1 … 3"):
-        choose(TRAIN, {"value": [3]}, lambda part, value: pytest.fail("it trained"), n_folds=n_folds, **QUIET)
+@pytest.mark.parametrize("rounds", [0, -1, 4])
+def test_folds_that_there_are_not_are_refused(rounds):
+    with pytest.raises(ValueError, match=f"rounds={rounds}: of folds=3 inner folds hold out 1 … 3"):
+        choose(TRAIN, {"value": [3]}, lambda part, value: pytest.fail("it trained"), rounds=rounds, **QUIET)
 
 
 def test_nothing_comes_from_outside_of_train():
@@ -164,7 +164,7 @@ def test_all_settings_are_judged_on_the_same_folds_and_another_seed_has_others()
 
 
 def test_the_log_has_mean_and_spread_of_the_folds():
-    log = choose(TRAIN, {"value": [2, 3.5]}, constant, n_splits=4, seed=7, **QUIET).log
+    log = choose(TRAIN, {"value": [2, 3.5]}, constant, folds=4, seed=7, **QUIET).log
     for value, mean, sd in zip(log.value, log.rmse, log.sd, strict=True):
         errors = [rmse(Constant(value), held_out) for _, held_out in kfold(TRAIN, 4, 7)]
         assert mean == pytest.approx(sum(errors) / 4, rel=1e-12)
@@ -228,7 +228,7 @@ def test_a_real_divergence_counts_as_one():
     def fit_one(part, lr):
         return sgd(part, 2, epochs=3, lr=lr, engine="minibatch", batch_size=16, progress=False)
 
-    choice = choose(TRAIN, {"lr": [1e30, 0.01]}, fit_one, n_splits=2, **QUIET)
+    choice = choose(TRAIN, {"lr": [1e30, 0.01]}, fit_one, folds=2, **QUIET)
     assert choice.settings == {"lr": 0.01}
     assert choice.log.rmse[0] == np.inf
 
@@ -342,10 +342,10 @@ def test_a_training_that_returns_no_predictor_is_told_so(result):
 
 
 def test_the_number_of_folds_is_a_whole_one():
-    with pytest.raises(ValueError, match=r"n_splits=2\.5"):
-        choose(TRAIN, {"value": [1]}, constant, n_splits=2.5)
-    with pytest.raises(ValueError, match=r"n_folds=1\.5"):
-        choose(TRAIN, {"value": [1]}, constant, n_folds=1.5)
+    with pytest.raises(ValueError, match=r"folds=2\.5"):
+        choose(TRAIN, {"value": [1]}, constant, folds=2.5)
+    with pytest.raises(ValueError, match=r"rounds=1\.5"):
+        choose(TRAIN, {"value": [1]}, constant, rounds=1.5)
 
 
 def test_choices_can_be_compared_and_are_the_same_only_if_they_are_one():

@@ -1,42 +1,38 @@
-"""The training loop that all gradient models share."""
+"""Training any PyTorch module on batches of shuffled ratings."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-import math
 import os
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ..data.arguments import require_one_each, whole_number
-from ..data.files import replacing
-from ..data.ratings import Ratings, require_same_labels
-from ..display.progress import progress as progress_bar
-from ..display.tensorboard import Logbook, even_sample
+from ..data.arguments import one_of, real_number, require_one_each, whole_number
+from ..data.ratings import Ratings
 from ..models.modules import modes_kept
 from ..models.penalty import Penalty
-from .devices import choose_device
-from .loop import DivergenceError, History, hopeless, map_columns
+from .checkpoint import Checkpoint, fingerprint, shapes
+from .loop import History, Monitor, Stepper, run
+from .resources import Resources, choose_resources
 
 Optimizer = torch.optim.Optimizer
+Model = TypeVar("Model", bound=nn.Module)
 
-CHARGED = ("user_factors", "item_factors", "user_biases", "item_biases")
+PENALISED = ("user_factors", "item_factors", "user_biases", "item_biases")
 EVALUATION_CHUNK = 1 << 18  # pairs scored at a time when an epoch is judged
 
 
 def fit(
-    model: nn.Module,
+    model: Model,
     train: Ratings,
     valid: Ratings | None = None,
     *,
@@ -49,12 +45,15 @@ def fit(
     schedule_every: str = "epoch",
     patience: int | None = None,
     device: str | torch.device = "auto",
+    threads: int | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
+    watch: Callable[[Model], Any] | None = None,
+    history: History | None = None,
     log_dir: str | os.PathLike | None = None,
     progress: bool = True,
-) -> History:
+) -> Model:
     """Train a model in place on batches of shuffled ratings.
 
     The loss of a batch is its mean squared error, plus for each rating its share of the penalty `reg`
@@ -70,8 +69,9 @@ def fit(
     ----------
     model : module with forward(user, item), as in `mfhelpers.models`
         It is back on the CPU afterwards only if it was trained there.
-    train, valid : Ratings
-        `valid` is judged after every epoch and never trained on.
+    train : Ratings
+    valid : Ratings, optional
+        Judged after every epoch and never trained on.
     epochs : int
         At most so many.
     batch_size : int
@@ -82,9 +82,9 @@ def fit(
     lr : float, optional
         Learning rate; default 0.005 for an optimiser class, a function's own for a function.
     reg : float or Penalty
-        λ of a penalty of λ for each rating, or any `Penalty`. It charges for the rows that `forward` looks
-        up in embeddings named user_factors, item_factors, user_biases and item_biases. It leaves other
-        rows alone, unlike an optimiser's weight_decay.
+        λ of a penalty of λ for each rating, or any `Penalty`. It is on the rows that `forward` looks up in
+        embeddings named user_factors, item_factors, user_biases and item_biases. It leaves other rows alone,
+        unlike an optimiser's weight_decay.
     schedule : function of an optimiser, returns a scheduler of torch.optim.lr_scheduler, optional
         Such as ``lambda optimizer: CosineAnnealingLR(optimizer, T_max=20)``. One that steps by a metric
         (ReduceLROnPlateau) gets the validation RMSE, or without validation data the training RMSE.
@@ -95,6 +95,9 @@ def fit(
     device : "auto", "cpu", "cuda", "mps" or torch.device
         "auto" takes a GPU if there is one and a step is large enough to be worth it;
         `History.device_reason` says why it chose.
+    threads : int, optional
+        Of the processor. The default is one for small steps, which more would only wait for, and PyTorch's own
+        setting for large ones; `History.threads_reason` says why. Your setting is back afterwards.
     seed : int
         Of the shuffling, and of what the model draws in training, as dropout does; PyTorch's global
         generator is left as it was.
@@ -103,6 +106,10 @@ def fit(
     resume : bool
         Continue from `checkpoint` if that file exists, with the same settings but for `epochs`. On
         the CPU the result equals that of an uninterrupted run bit for bit.
+    watch : function of the model, optional
+        Called after every epoch.
+    history : History, optional
+        An empty ``mf.History()`` to be filled: errors, seconds, device, and why the training stopped.
     log_dir : path, optional
         A new folder for TensorBoard's event files: after every epoch both RMSEs, seconds, learning rate, and
         histograms of all parameters and of predictions (of `valid`, or else of `train`); at the end the settings
@@ -113,12 +120,12 @@ def fit(
 
     Returns
     -------
-    History
+    The model that was given, trained.
 
     Raises
     ------
     ValueError
-        For settings that do not fit together, a penalty that would charge for nothing, data larger than
+        For settings that do not fit together, a penalty on nothing that there is, data larger than
         the model, parts that are numbered differently, predictions that are not one finite number a pair,
         a checkpoint of another training, or a `log_dir` that holds another run; before anything is trained.
     OSError
@@ -128,114 +135,249 @@ def fit(
         When the training RMSE stops being a number or exceeds 100 times the rating scale; the
         message names epoch, learning rate and error. The model is left as it was one epoch before.
     """
-    epochs, batch_size, seed = map(whole_number, ("epochs", "batch_size", "seed"), (epochs, batch_size, seed))
-    patience = None if patience is None else whole_number("patience", patience)
-    lr = None if lr is None else float(lr)
-    penalty = Penalty.of(reg)
-    _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume)
-    if schedule_every not in ("epoch", "batch"):
-        raise ValueError(f"schedule_every={schedule_every!r}: choose 'epoch' or 'batch'")
-    if (penalty.reg or penalty.biases) and not _charged_tables(model):
-        raise ValueError(f"reg={reg}: {type(model).__name__} has no embedding named {', '.join(CHARGED)} to charge for")
-    target, reason = choose_device(device, min(batch_size, len(train)), model)
-    moved = any(parameter.device != target for parameter in model.parameters())
-    model.to(target)
-    optimizer = _ready_optimizer(model, optimizer, lr, moved)
-    # after the optimiser: its first rate is what the scheduler starts from
-    scheduler = _made(schedule, optimizer)
-    if schedule_every == "batch" and isinstance(scheduler, ReduceLROnPlateau):
-        raise ValueError("schedule_every='batch': ReduceLROnPlateau steps by the RMSE of an epoch; choose 'epoch'")
-    by_batch = scheduler if schedule_every == "batch" else None
-    shares = _shares(penalty, train, target)
-
-    data = train.to_tensors(target)
-    held_out = valid.to_tensors(target) if valid is not None else None
-    shuffling = torch.Generator().manual_seed(seed)
-    history = History(n_train=len(train), device=str(target), device_reason=reason)
-    path = identity = None
-    if checkpoint is not None:
-        path = Path(checkpoint)
-        identity = _identity(
-            model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler, schedule_every
-        )
-    resumed = resume and path.exists()
-    log = None if log_dir is None else Logbook(log_dir, resumed)
-    rates = _rates(optimizer)  # those in the checkpoint may be a schedule's
-    with modes_kept(model), _ids_unchecked(model):
-        if resumed:
-            history, best = _restore(path, identity, model, optimizer, scheduler, shuffling)
-            history.device, history.device_reason, history.stopped = str(target), reason, "finished"
-        else:
-            _require_charged(model, shares, data)
-            if getattr(model, "mean_from_train", False):
-                model.mean.fill_(float(train.values.mean(dtype="float64")))
-                model.mean_from_train = torch.zeros_like(model.mean, dtype=torch.bool)
-            if hasattr(model, "forget_unseen"):
-                model.forget_unseen(train)
-            _judge(history, model, data, held_out, 0.0)
-            for judged in history.train_rmse + history.valid_rmse:
-                if not math.isfinite(judged):
-                    raise ValueError(f"the model's first predictions are not finite (RMSE {judged}): make a new model")
-            # the start may remain the best
-            best = copy.deepcopy(model.state_dict()) if patience is not None else None
-
-        if log is not None:
-            settings = {"model": type(model).__name__, "n_factors": getattr(model, "n_factors", 0),
-                        "optimizer": type(optimizer).__name__, "lr": rates, "batch_size": batch_size,
-                        "epochs": epochs, "seed": seed, **penalty.settings()}  # fmt: skip
-        limit = hopeless(train)
-        bar = progress_bar(show=progress, initial=history.epochs, total=epochs, unit="epoch")
-        try:
-            if path is not None:  # before the first epoch too: a path that cannot be written shows now
-                _save(path, identity, model, optimizer, scheduler, shuffling, history, best)
-            if log is not None:  # after what may be refused: a folder without a run can be taken again
-                log.begin(history.epochs, resumed)
-                if not history.epochs:
-                    _note(log, history, model, held_out or data, optimizer)
-            while history.epochs < epochs and not _out_of_patience(history, patience):
-                before = copy.deepcopy(model.state_dict())
-                with _reproducible(seed, history.epochs, target):
-                    seconds = _epoch(model, optimizer, data, batch_size, shuffling, shares, by_batch)
-                _judge(history, model, data, held_out, history.seconds[-1] + seconds)
-                if not history.train_rmse[-1] <= limit:
-                    model.load_state_dict(before)
-                    raise DivergenceError(
-                        f"diverged in epoch {history.epochs} at learning rate {_rates(optimizer)}: "
-                        f"training RMSE {history.train_rmse[-1]:.3g}. Try a tenth of the learning rate."
-                    )
-                if log is not None:  # before the schedule: the rate that the epoch had
-                    _note(log, history, model, held_out or data, optimizer)
-                if scheduler is not None and by_batch is None:
-                    _step_schedule(scheduler, history)
-                if patience is not None and history.best_epoch == history.epochs:
-                    best = copy.deepcopy(model.state_dict())
-                if path is not None:
-                    _save(path, identity, model, optimizer, scheduler, shuffling, history, best)
-                rmse = (history.valid_rmse or history.train_rmse)[-1]
-                bar.set_postfix_str(f"RMSE {rmse:.3f}", refresh=False)
-                bar.update()
-            if _out_of_patience(history, patience):
-                history.stopped = "early"
-        except KeyboardInterrupt:
-            history.stopped = "interrupted"
-            print(f"interrupted in epoch {history.epochs + 1}: the model so far is kept")
-        except DivergenceError:
-            best = None  # the epoch before is what the error promises
-            raise
-        finally:
-            bar.close()
-            if best is not None:
-                model.load_state_dict(best)
-            if log is not None:
-                log.close(history, settings, _item_factors(model, train), map_columns(train))
-    return history
+    monitor = Monitor(train, valid, patience, watch, history, log_dir, progress)
+    settings = Settings(epochs, batch_size, optimizer, lr, Penalty.of(reg), schedule, schedule_every, seed)
+    settings.require_fit(model, monitor)
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs checkpoint=, the file to continue from")
+    resources = choose_resources(device, threads, min(settings.batch_size, len(train)), model, _refusal(model))
+    with resources.scope():
+        training = _Training(model, monitor, settings, resources)
+        file = None if checkpoint is None else Checkpoint(Path(checkpoint), training.identity())
+        resumed = resume and file is not None and file.path.exists()
+        monitor.open_log(resumed)
+        training.checkpoint = file
+        with modes_kept(model), _ids_unchecked(model):
+            training.resume(file) if file is not None and resumed else training.prepare()
+            run(training, settings.epochs, monitor)
+    return model
 
 
-# -- one epoch -------------------------------------------------------------------------------------
+@dataclass
+class Settings:
+    """How `fit` trains, checked on its own and then against the model."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Any
+    lr: float | None
+    penalty: Penalty
+    schedule: Any
+    schedule_every: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.epochs, self.batch_size = (whole_number(n, getattr(self, n), 1) for n in ("epochs", "batch_size"))
+        self.seed = whole_number("seed", self.seed)
+        self.lr = None if self.lr is None else real_number("lr", self.lr, above=0)
+        one_of("schedule_every", self.schedule_every, ("epoch", "batch"))
+        if isinstance(self.optimizer, Optimizer) and self.lr is not None:
+            raise ValueError("lr= and a ready optimiser contradict each other: the optimiser has a learning rate")
+
+    def require_fit(self, model: nn.Module, monitor: Monitor) -> None:
+        """Refuse what this model cannot be trained with, with a ValueError."""
+        if isinstance(self.optimizer, Optimizer):
+            trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+            if not trained & {id(p) for p in model.parameters()}:
+                raise ValueError(
+                    "this optimiser holds none of the model's parameters: was it made for an earlier model?"
+                )
+        for part in (monitor.train, monitor.valid):
+            for n in ("n_users", "n_items"):
+                if part is not None and hasattr(model, n) and getattr(part, n) > getattr(model, n):
+                    raise ValueError(f"the ratings have {n}={getattr(part, n)}, the model only {getattr(model, n)}")
+        if (self.penalty.reg or self.penalty.biases) and not _penalised_tables(model):
+            raise ValueError(
+                f"reg={self.penalty}: {type(model).__name__} has no embedding named {', '.join(PENALISED)} to be penalised"
+            )
+
+
+class _Training(Stepper):
+    """A model, its optimiser, and what both are trained on."""
+
+    kept = "the model so far is kept"
+    always_judged = True
+
+    def __init__(self, model: nn.Module, monitor: Monitor, settings: Settings, resources: Resources) -> None:
+        self.model, self.how, self.resources, self.train = model, settings, resources, monitor.train
+        self.device = resources.device
+        self.early_stopping, self.history = monitor.patience is not None, monitor.record
+        device = self.device
+        moved = any(parameter.device != device for parameter in model.parameters())
+        model.to(device)
+        self.optimizer = _ready_optimizer(model, settings.optimizer, settings.lr, moved)
+        # after the optimiser: its first rate is what the scheduler starts from
+        self.scheduler = _made(settings.schedule, self.optimizer)
+        if settings.schedule_every == "batch" and isinstance(self.scheduler, ReduceLROnPlateau):
+            raise ValueError("schedule_every='batch': ReduceLROnPlateau steps by the RMSE of an epoch; choose 'epoch'")
+        self.shares = _shares(settings.penalty, monitor.train, device)
+        self.parts = {id(part): part.to_tensors(device) for part in (monitor.train, monitor.valid) if part is not None}
+        self.data = self.parts[id(monitor.train)]
+        self.valid = monitor.valid
+        self.shuffling = torch.Generator().manual_seed(settings.seed)
+        self.checkpoint: Checkpoint | None = None
+        self.before: dict[str, Any] = {}
+        self.settings = {"model": type(model).__name__, "n_factors": getattr(model, "n_factors", 0),
+                         "optimizer": type(self.optimizer).__name__, "lr": self._rates(),
+                         "batch_size": settings.batch_size, "epochs": settings.epochs, "seed": settings.seed,
+                         **settings.penalty.settings()}  # fmt: skip
+
+    def prepare(self) -> None:
+        """What the first epoch finds: rows of zeros where nothing will be learned, the mean of the ratings."""
+        model: Any = self.model
+        train = self.train
+        _require_penalised(model, self.shares, self.data)
+        if getattr(model, "mean_from_train", False):
+            model.mean.fill_(float(train.values.mean(dtype="float64")))
+            model.mean_from_train = torch.zeros_like(model.mean, dtype=torch.bool)
+        if hasattr(model, "forget_unseen"):
+            model.forget_unseen(train)
+
+    # -- one epoch ------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One pass over the ratings in a new order."""
+        self.before = copy.deepcopy(self.model.state_dict())
+        with _reproducible(self.how.seed, self.history.epochs, self.device):
+            self._epoch()
+        self.setting = f" at learning rate {self._rates()}"
+
+    def _epoch(self) -> None:
+        model, optimizer, by_batch = self.model, self.optimizer, self.how.schedule_every == "batch"
+        users, items, values = self.data
+        model.train()
+        # the order is drawn on the CPU, so that it is the same on every device
+        order = torch.randperm(len(values), generator=self.shuffling).to(values.device)
+        # gathered once: slices of three arrays cost less than three gathers a batch
+        batches = (column.index_select(0, order).split(self.how.batch_size) for column in (users, items, values))
+        with _looked_up(model, self.shares) as rows:
+            for user, item, value in zip(*batches, strict=True):
+                optimizer.zero_grad()
+                loss = (model(user, item) - value).square().mean()
+                for table, ids, looked_up in rows:
+                    loss = loss + (self.shares[table][ids] * looked_up.square().sum(-1)).sum() / len(value)
+                rows.clear()
+                loss.backward()
+                optimizer.step()
+                if self.scheduler is not None and by_batch:
+                    self.scheduler.step()
+
+    def predictor(self) -> nn.Module:
+        return self.model
+
+    def measure(self, predictor: nn.Module, part: Ratings) -> float:
+        predictor.eval()
+        return _pooled_rmse(predictor, self.parts[id(part)])
+
+    def _rates(self) -> str:
+        return ", ".join(sorted({f"{float(group['lr']):g}" for group in self.optimizer.param_groups}))
+
+    # -- what the log shows ---------------------------------------------------------------------------
+
+    def scalars(self) -> dict[str, float]:
+        rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        names = ["learning rate"] if len(rates) == 1 else [f"learning rate/{n}" for n in range(len(rates))]
+        return dict(zip(names, rates, strict=True))
+
+    def tables(self, predictor: nn.Module) -> dict[str, np.ndarray]:
+        return {name.removesuffix(".weight"): _array(table) for name, table in predictor.named_parameters()}
+
+    @torch.no_grad()
+    def predictions(self, predictor: nn.Module, part: Ratings, some: slice) -> np.ndarray:
+        users, items, _ = self.parts[id(part)]
+        predictor.eval()
+        return _array(predictor(users[some], items[some]))
+
+    def item_factors(self, predictor: nn.Module) -> np.ndarray | None:
+        """What the projector can show, if the model calls it by our name."""
+        table = getattr(getattr(predictor, "item_factors", None), "weight", None)
+        return _array(table) if table is not None and len(table) >= self.train.n_items else None
+
+    # -- states to come back to -----------------------------------------------------------------------
+
+    def keep(self, predictor: nn.Module) -> dict[str, Any]:
+        return copy.deepcopy(predictor.state_dict())
+
+    def result(self) -> nn.Module:
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
+        return self.model
+
+    def started(self, history: History) -> None:
+        self._save(history)  # before the first epoch too: a path that cannot be written shows now
+
+    def noted(self, history: History) -> None:
+        if self.scheduler is not None and self.how.schedule_every == "epoch":
+            if isinstance(self.scheduler, ReduceLROnPlateau):
+                self.scheduler.step((history.valid_rmse or history.train_rmse)[-1])
+            else:
+                self.scheduler.step()
+        self._save(history)
+
+    def diverged(self) -> None:
+        """One epoch back, as the error promises."""
+        if self.before:
+            self.model.load_state_dict(self.before)
+
+    def identity(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to be continued.
+
+        The settings of optimiser and schedule too, learning rate first: those in the file would silently
+        replace the new ones. And whether there is early stopping: without it no best epoch is kept up to date.
+        """
+        groups, scheduler = self.optimizer.param_groups, self.scheduler
+        settings = {key: [group[key] for group in groups] for key in groups[0] if key != "params"}
+        schedule = {}
+        if scheduler is not None:
+            started = {f"schedule's {key}": value for key, value in scheduler.state_dict().items()}
+            schedule = {"schedule_every": self.how.schedule_every, **started}
+        return {"model": type(self.model).__name__, "shapes": shapes(self.model.state_dict()),
+                "dropout": [part.p for part in self.model.modules() if isinstance(part, nn.Dropout)],
+                "data": [fingerprint(part) for part in (self.train, self.valid) if part is not None],
+                "batch_size": self.how.batch_size, "seed": self.how.seed,
+                "reg": dataclasses.astuple(self.how.penalty), "schedule": type(scheduler).__name__,
+                "optimizer": type(self.optimizer).__name__, "early stopping": self.early_stopping,
+                **settings, **schedule}  # fmt: skip
+
+    def _save(self, history: History) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.save(
+                model=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                schedule=None if self.scheduler is None else self.scheduler.state_dict(),
+                shuffling=self.shuffling.get_state(),
+                history=dataclasses.asdict(history),
+                best=self.best,
+            )
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from the checkpoint; all that may fail comes before the model is touched."""
+        with checkpoint.loaded() as state:
+            past = History(**state["history"])
+            for weights in (state["model"], state["best"] or state["model"]):
+                if shapes(weights) != shapes(self.model.state_dict()):
+                    raise ValueError("its weights have other shapes than it says")
+            if not 0 < len(past.train_rmse) == len(past.seconds):
+                raise ValueError("its history has gaps")
+            self.shuffling.set_state(state["shuffling"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.scheduler is not None:
+                self.scheduler.load_state_dict(state["schedule"])
+        for name in ("train_rmse", "valid_rmse", "seconds"):
+            getattr(self.history, name).extend(getattr(past, name))
+        self.model.load_state_dict(state["model"])
+        self.best = state["best"]
+
+
+# -- parts of an epoch -----------------------------------------------------------------------------
+
+
+def _refusal(model: nn.Module) -> Callable[[str], str | None]:
+    return lambda kind: "has no sparse gradients" if kind == "mps" and getattr(model, "sparse", False) else None
 
 
 @contextmanager
-def _ids_unchecked(model: nn.Module) -> Iterator[None]:
+def _ids_unchecked(model: Any) -> Iterator[None]:
     """Spare a model the look at all numbers in every step: those of both parts are known to be in range."""
     if not hasattr(model, "check_ids"):
         yield
@@ -247,41 +389,8 @@ def _ids_unchecked(model: nn.Module) -> Iterator[None]:
         model.check_ids = kept
 
 
-def _epoch(
-    model: nn.Module,
-    optimizer: Optimizer,
-    data: tuple[torch.Tensor, ...],
-    batch_size: int,
-    shuffling: torch.Generator,
-    shares: dict[str, torch.Tensor],
-    scheduler: Any,
-) -> float:
-    """One pass over the ratings in a new order; returns the seconds it took."""
-    users, items, values = data
-    model.train()
-    started = time.perf_counter()
-    # the order is drawn on the CPU, so that it is the same on every device
-    order = torch.randperm(len(values), generator=shuffling).to(values.device)
-    # gathered once: slices of three arrays cost less than three gathers a batch
-    batches = (column.index_select(0, order).split(batch_size) for column in (users, items, values))
-    with _looked_up(model, shares) as rows:
-        for user, item, value in zip(*batches, strict=True):
-            optimizer.zero_grad()
-            loss = (model(user, item) - value).square().mean()
-            for table, ids, looked_up in rows:
-                loss = loss + (shares[table][ids] * looked_up.square().sum(-1)).sum() / len(value)
-            rows.clear()
-            loss.backward()
-            optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
-    if values.device.type == "cuda":
-        torch.cuda.synchronize(values.device)
-    return time.perf_counter() - started
-
-
 def _shares(penalty: Penalty, train: Ratings, device: torch.device) -> dict[str, torch.Tensor]:
-    """λ n^(α-1) of every row, by table; nothing if nothing is charged."""
+    """λ n^(α-1) of every row, by table; nothing if there is no penalty."""
     if not (penalty.reg or penalty.biases):
         return {}
     shares = {}
@@ -291,30 +400,30 @@ def _shares(penalty: Penalty, train: Ratings, device: torch.device) -> dict[str,
     return shares
 
 
-def _charged_tables(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: table for name, table in model.named_children() if name in CHARGED}
+def _penalised_tables(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: table for name, table in model.named_children() if name in PENALISED}
 
 
 @torch.no_grad()
-def _require_charged(model: nn.Module, shares: dict[str, torch.Tensor], data: tuple[torch.Tensor, ...]) -> None:
-    """Raise ValueError if `forward` takes rows of a table past the table, where nothing can be charged."""
+def _require_penalised(model: nn.Module, shares: dict[str, torch.Tensor], data: tuple[torch.Tensor, ...]) -> None:
+    """Raise ValueError if `forward` takes rows past their table, where no penalty sees them."""
     if not shares:
         return
     with modes_kept(model), _looked_up(model, shares) as rows:
         model.eval()
         model(data[0][:1], data[1][:1])
-    missed = sorted(set(_charged_tables(model)) - {name for name, *_ in rows})
+    missed = sorted(set(_penalised_tables(model)) - {name for name, *_ in rows})
     if missed:
         raise ValueError(
-            f"the penalty cannot charge for {', '.join(missed)}: forward does not call it, as in self.{missed[0]}(user)"
+            f"the penalty does not see {', '.join(missed)}: forward does not call it, as in self.{missed[0]}(user)"
         )
 
 
 @contextmanager
 def _looked_up(model: nn.Module, shares: dict[str, torch.Tensor]) -> Iterator[list]:
-    """A list to which each lookup in a charged table adds (its name, the numbers, the rows)."""
+    """A list to which each lookup in a penalised table adds (its name, the numbers, the rows)."""
     rows: list = []
-    tables = _charged_tables(model) if shares else {}
+    tables = _penalised_tables(model) if shares else {}
     hooks = [
         table.register_forward_hook(
             lambda _, given, named, output, name=name: rows.append((name, *given, *named.values(), output)),
@@ -344,13 +453,6 @@ def _reproducible(seed: int, epoch: int, device: torch.device) -> Iterator[None]
         yield
 
 
-def _step_schedule(scheduler: Any, history: History) -> None:
-    if isinstance(scheduler, ReduceLROnPlateau):
-        scheduler.step((history.valid_rmse or history.train_rmse)[-1])
-    else:
-        scheduler.step()
-
-
 @torch.no_grad()
 def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
     total = 0.0
@@ -361,66 +463,12 @@ def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
     return (total / len(data[2])) ** 0.5
 
 
-def _judge(history: History, model: nn.Module, data: tuple, held_out: tuple | None, seconds: float) -> None:
-    model.eval()
-    # all is measured before any is noted: an interruption leaves lists of one length
-    train_rmse = _pooled_rmse(model, data)
-    valid_rmse = [] if held_out is None else [_pooled_rmse(model, held_out)]
-    history.train_rmse.append(train_rmse)
-    history.valid_rmse += valid_rmse
-    history.seconds.append(seconds)
-
-
-@torch.no_grad()
-def _note(log: Logbook, history: History, model: nn.Module, shown: tuple[torch.Tensor, ...], optimizer: Any) -> None:
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
-    names = ["learning rate"] if len(rates) == 1 else [f"learning rate/{n}" for n in range(len(rates))]
-    tables = {name.removesuffix(".weight"): _array(table) for name, table in model.named_parameters()}
-    some = even_sample(len(shown[2]))
-    model.eval()
-    predictions = _array(model(shown[0][some], shown[1][some]))
-    log.epoch(history.epochs, history.last() | dict(zip(names, rates, strict=True)), tables, predictions)
-
-
-def _item_factors(model: nn.Module, train: Ratings) -> np.ndarray | None:
-    """What the projector can show, if the model calls it by our name."""
-    table = getattr(getattr(model, "item_factors", None), "weight", None)
-    return _array(table) if table is not None and len(table) >= train.n_items else None
-
-
 def _array(table: torch.Tensor) -> np.ndarray:
     table = table.detach().cpu()
     return table.to(torch.promote_types(table.dtype, torch.float32)).numpy()  # NumPy has no bfloat16
 
 
-def _out_of_patience(history: History, patience: int | None) -> bool:
-    return patience is not None and history.epochs - history.best_epoch >= patience
-
-
-# -- checks before the start -----------------------------------------------------------------------
-
-
-def _check_settings(model, train, valid, epochs, batch_size, optimizer, lr, patience, checkpoint, resume) -> None:
-    if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs={epochs}, batch_size={batch_size}: both must be at least 1")
-    if lr is not None and not lr > 0:
-        raise ValueError(f"lr={lr}: the learning rate must be above 0")
-    if isinstance(optimizer, Optimizer) and lr is not None:
-        raise ValueError("lr= and a ready optimiser contradict each other: the optimiser has a learning rate")
-    if patience is not None and (valid is None or patience < 1):
-        raise ValueError(f"patience={patience}: early stopping needs validation ratings and a patience of 1 or more")
-    if resume and checkpoint is None:
-        raise ValueError("resume=True needs checkpoint=, the file to continue from")
-    if isinstance(optimizer, Optimizer):
-        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not trained & {id(p) for p in model.parameters()}:
-            raise ValueError("this optimiser holds none of the model's parameters: was it made for an earlier model?")
-    for part in (train, valid):
-        for n in ("n_users", "n_items"):
-            if part is not None and hasattr(model, n) and getattr(part, n) > getattr(model, n):
-                raise ValueError(f"the ratings have {n}={getattr(part, n)}, the model only {getattr(model, n)}")
-    if valid is not None:
-        require_same_labels(train, valid)
+# -- optimisers and schedules ----------------------------------------------------------------------
 
 
 def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None, moved: bool) -> Optimizer:
@@ -446,94 +494,3 @@ def _made(schedule: Any, optimizer: Optimizer) -> Any:
     if not hasattr(scheduler, "step"):
         raise ValueError(f"schedule returned {scheduler!r}, which is no scheduler: does it return one?")
     return scheduler
-
-
-def _rates(optimizer: Optimizer) -> str:
-    return ", ".join(sorted({f"{float(group['lr']):g}" for group in optimizer.param_groups}))
-
-
-# -- checkpoints -----------------------------------------------------------------------------------
-
-
-def _identity(
-    model, train, valid, batch_size, seed, patience, penalty, optimizer, scheduler, schedule_every
-) -> dict[str, Any]:
-    """What must agree for a checkpoint to be continued.
-
-    The settings of optimiser and schedule too, learning rate first: those in the file would silently
-    replace the new ones. And whether there is early stopping: without it no best epoch is kept up to date.
-    """
-    sums = [hashlib.sha256(part.users.tobytes() + part.items.tobytes() + part.values.tobytes()).hexdigest()
-            for part in (train, valid) if part is not None]  # fmt: skip
-    groups = optimizer.param_groups
-    settings = {key: [group[key] for group in groups] for key in groups[0] if key != "params"}
-    shapes = _shapes(model.state_dict())
-    dropout = [part.p for part in model.modules() if isinstance(part, nn.Dropout)]
-    schedule = {}
-    if scheduler is not None:
-        started = {f"schedule's {key}": value for key, value in scheduler.state_dict().items()}
-        schedule = {"schedule_every": schedule_every, **started}
-    return _plain({"model": type(model).__name__, "shapes": shapes, "dropout": dropout, "data": sums,
-            "batch_size": batch_size, "seed": seed, "reg": dataclasses.astuple(penalty),
-            "schedule": type(scheduler).__name__, "optimizer": type(optimizer).__name__,
-            "early stopping": patience is not None, **settings, **schedule})  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's: a checkpoint with the former could not be read again."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) in (dict, Counter):
-        return type(value)({_plain(key): _plain(part) for key, part in value.items()})
-    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
-
-
-def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, list[int]]:
-    return {name: list(tensor.shape) for name, tensor in weights.items()}
-
-
-def _save(path: Path, identity, model, optimizer, scheduler, shuffling, history: History, best) -> None:
-    state = {
-        "identity": identity,
-        "model": model.state_dict(),
-        "optimizer": _plain(optimizer.state_dict()),
-        "schedule": _plain(scheduler.state_dict()) if scheduler is not None else None,
-        "shuffling": shuffling.get_state(),
-        "history": dataclasses.asdict(history),
-        "best": best,
-    }
-    try:
-        with replacing(path) as file:
-            torch.save(state, file)
-    except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the second for a full disk
-        raise OSError(
-            f"the checkpoint {path} cannot be written ({error}): choose a file in a folder that you can write"
-        ) from error
-
-
-def _restore(path: Path, identity, model, optimizer, scheduler, shuffling) -> tuple[History, dict | None]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        stored = state["identity"]
-        different = [key for key in identity if identity[key] != stored.get(key)]
-        if not different:
-            # all that may fail comes before the model is touched
-            history, best = History(**state["history"]), state["best"]
-            for weights in (state["model"], best or state["model"]):
-                if _shapes(weights) != identity["shapes"]:
-                    raise ValueError("its weights have other shapes than it says")
-            if not 0 < len(history.train_rmse) == len(history.seconds):
-                raise ValueError("its history has gaps")
-            shuffling.set_state(state["shuffling"])
-            optimizer.load_state_dict(state["optimizer"])
-            if scheduler is not None:
-                scheduler.load_state_dict(state["schedule"])
-    except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint of fit, or is damaged: {error!r}") from error
-    if different:
-        key = different[0]
-        raise ValueError(
-            f"{path} belongs to another training: its {key} is {stored.get(key)}, here it is {identity[key]}"
-        )
-    model.load_state_dict(state["model"])
-    return history, best

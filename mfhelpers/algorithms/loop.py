@@ -1,29 +1,47 @@
-"""One loop for all algorithms."""
+"""One loop for all algorithms: progress, judging, early stopping, interruption, divergence, logs.
+
+An algorithm is a `Stepper`: what one epoch or sweep does, and what it would predict with now. `run` does the rest.
+"""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
-from ..data.ratings import Ratings
+from ..data.arguments import whole_number
+from ..data.ratings import Ratings, require_same_labels
+from ..display.progress import progress as progress_bar
+from ..display.tensorboard import RunLog, even_sample
+from ..models.factors import ARRAYS
+from ..models.metrics import rmse
+from .resources import Resources
 
-HOPELESS = 100  # a training RMSE of so many times the rating scale will not come back
+DIVERGED = 100  # a training RMSE of so many times the rating scale will not come back
+_NOTICED: ContextVar[list | None] = ContextVar("interruptions that a loop has kept to itself", default=None)
 
 
 class DivergenceError(ArithmeticError):
     """The training error grew beyond all bounds, or is no longer a number."""
 
 
-def hopeless(train: Ratings) -> float:
+def divergence_limit(train: Ratings) -> float:
     """The error in stars beyond which a training has diverged."""
-    return HOPELESS * (train.scale.high - train.scale.low or 1)
+    return DIVERGED * (train.scale.high - train.scale.low or 1)
 
 
 @dataclass
 class History:
-    """How a training went; element 0 of each list is the state before the first epoch.
+    """How a training went; element 0 of each list is the state before the first epoch or sweep.
+
+    Make an empty one, ``history = mf.History()``, and hand it to an algorithm as `history=`: it is filled there.
 
     Attributes
     ----------
@@ -35,10 +53,13 @@ class History:
         Ratings in an epoch.
     device, device_reason : str
         Where it ran, and why there.
+    threads, threads_reason : int, str
+        With how many threads, and why so many.
     best_epoch : int
         Epoch with the lowest validation RMSE (training RMSE without validation data).
     stopped : str
-        "finished", "early" (no improvement for `patience` epochs) or "interrupted".
+        "finished", "converged" (nothing moved any more), "early" (no improvement for `patience` epochs) or
+        "interrupted".
     """
 
     train_rmse: list[float] = field(default_factory=list)
@@ -47,22 +68,24 @@ class History:
     n_train: int = 0
     device: str = "cpu"
     device_reason: str = ""
+    threads: int = 1
+    threads_reason: str = ""
     stopped: str = "finished"
 
     @property
     def epochs(self) -> int:
         """Whole epochs done."""
-        return len(self.train_rmse) - 1
+        return max(0, len(self.train_rmse) - 1)
 
     @property
     def best_epoch(self) -> int:
         judged = self.valid_rmse or self.train_rmse
-        return min(range(len(judged)), key=judged.__getitem__)
+        return min(range(len(judged)), key=judged.__getitem__, default=0)
 
     @property
     def ratings_per_second(self) -> float:
         """Training speed over all epochs."""
-        return self.n_train * self.epochs / self.seconds[-1] if self.seconds[-1] else float("nan")
+        return self.n_train * self.epochs / self.seconds[-1] if any(self.seconds) else float("nan")
 
     def last(self) -> dict[str, float]:
         """The state after the last epoch, by the names that a log has for it."""
@@ -76,6 +99,8 @@ class History:
         return plots.training_curves({"": self}, ax=ax, title=title)
 
     def __repr__(self) -> str:
+        if not self.train_rmse:
+            return "History(empty: hand it to a training as history=)"
         valid = f", validation {self.valid_rmse[-1]:.3f}" if self.valid_rmse else ""
         return (
             f"History({self.stopped} after {self.epochs} epochs: RMSE {self.train_rmse[-1]:.3f}{valid}; "
@@ -83,9 +108,307 @@ class History:
         )
 
 
-def map_columns(train: Ratings) -> dict[str, np.ndarray]:
+@dataclass
+class Monitor:
+    """What watches a training: the arguments that every algorithm takes with one meaning, and hands on to `run`.
+
+    Parameters
+    ----------
+    train : Ratings
+    valid : Ratings, optional
+        Judged after every epoch or sweep, and never trained on.
+    patience : int, optional
+        Stop when `valid` has not improved for so many of them, and return the best. Needs `valid`.
+    watch : function, optional
+        Called after each with what would predict now: `Factors`, or the model.
+    history : History, optional
+        An empty one, to be filled.
+    log_dir : path, optional
+        A new folder for TensorBoard's event files.
+    progress : bool
+        Show a bar for what takes over two seconds.
+
+    Raises
+    ------
+    ValueError
+        For what does not fit together.
+    """
+
+    train: Ratings
+    valid: Ratings | None = None
+    patience: int | None = None
+    watch: Callable[[Any], Any] | None = None
+    history: History | None = None
+    log_dir: str | os.PathLike | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name, part in (("train", self.train), ("valid", self.valid)):
+            if not isinstance(part, Ratings) and (name == "train" or part is not None):
+                raise ValueError(f"{name} is {type(part).__name__}: give Ratings; Ratings.from_frame makes them")
+        if self.valid is not None:
+            require_same_labels(self.train, self.valid)
+        if self.patience is not None:
+            self.patience = whole_number("patience", self.patience)
+            if self.valid is None or self.patience < 1:
+                raise ValueError(
+                    f"patience={self.patience}: early stopping needs validation ratings and a patience of 1 or more"
+                )
+        if self.watch is not None and not callable(self.watch):
+            raise ValueError(f"watch={self.watch!r}: give a function of what would predict")
+        if self.history is not None and not (isinstance(self.history, History) and not self.history.train_rmse):
+            raise ValueError("history= takes a new, empty History() and fills it")
+        self.asked = any(wish is not None for wish in (self.valid, self.history, self.watch, self.log_dir))
+        self.record = History() if self.history is None else self.history
+        self.log: RunLog | None = None
+
+    def open_log(self, continued: bool = False) -> None:
+        """Make the folder of the log, if there is to be one; refuse one that holds a run already."""
+        if self.log_dir is not None:
+            self.log = RunLog(self.log_dir, continued)
+
+    def out_of_patience(self) -> bool:
+        return self.patience is not None and self.record.epochs - self.record.best_epoch >= self.patience
+
+
+class Stepper:
+    """An algorithm, as `run` sees it. A new one has a `step` and a `predictor`; the rest has an answer here.
+
+    Attributes
+    ----------
+    unit, kept, setting, remedy : str
+        How messages name a step, what an interruption keeps, what a divergence is blamed on, and what helps.
+    always_judged : bool
+        Whether the errors after each step are measured though nobody asked.
+    converged : bool
+        Set it when another step would change nothing.
+    settings : dict
+        What the log's table of hyper-parameters shows.
+    resources : Resources
+        Where it runs, for the history.
+    best : Any
+        What `keep` returned in the best epoch, if there is early stopping.
+    """
+
+    unit, kept = "epoch", "the factors so far are kept"
+    setting, remedy = "", "Try a tenth of the learning rate."
+    always_judged = converged = False
+    settings: dict[str, Any] = {}
+    resources: Resources | None = None
+    best: Any = None
+
+    def step(self) -> float | None:
+        """One epoch or sweep. Returns the RMSE that it met on its way, where that costs nothing."""
+        raise NotImplementedError
+
+    def predictor(self) -> Any:
+        """What would predict now; `Factors` wherever the model is linear."""
+        raise NotImplementedError
+
+    # -- measuring: what an algorithm may know better -------------------------------------------------
+
+    def begin(self) -> None:
+        """Called before the first step if nothing will be judged."""
+
+    def check(self, done: int) -> None:
+        """Raise `DivergenceError` if the state after `done` steps cannot be right."""
+
+    def measure(self, predictor: Any, part: Ratings) -> float:
+        """RMSE on the training or the validation ratings."""
+        return rmse(predictor, part)
+
+    # -- what a log shows -----------------------------------------------------------------------------
+
+    def scalars(self) -> dict[str, float]:
+        """Numbers beside errors and seconds."""
+        return {}
+
+    def tables(self, predictor: Any) -> dict[str, np.ndarray]:
+        """What is learned, by name."""
+        return {name: getattr(predictor, name) for name in ARRAYS[1:]}
+
+    def predictions(self, predictor: Any, part: Ratings, some: slice) -> np.ndarray:
+        return predictor.predict(part.users[some], part.items[some])
+
+    def item_factors(self, predictor: Any) -> np.ndarray | None:
+        return predictor.item_factors
+
+    # -- for models that are trained in place -----------------------------------------------------------
+
+    def keep(self, predictor: Any) -> Any:
+        """The present state, to come back to."""
+        return predictor
+
+    def result(self) -> Any:
+        """What the algorithm returns: the best state with early stopping, else the last."""
+        return self.predictor() if self.best is None else self.best
+
+    def started(self, history: History) -> None:
+        """Called before the first step, after all that may be refused."""
+
+    def noted(self, history: History) -> None:
+        """Called when an epoch has been judged."""
+
+    def diverged(self) -> None:
+        """Called before a `DivergenceError` is passed on."""
+
+
+def run(stepper: Stepper, n: int, monitor: Monitor) -> History:
+    """Take `n` steps, and do all that is not the algorithm's arithmetic.
+
+    Each step is judged if anybody looks at it: by `valid`, `history`, `watch` or `log_dir`. Interrupting (Ctrl-C, or
+    ■ in a notebook) ends the training in peace; `stepper.result()` is what has been reached. A history that holds
+    epochs already, as after `resume`, is continued.
+
+    Raises
+    ------
+    DivergenceError
+        When errors stop being numbers or exceed 100 times the rating scale; the history ends one step before.
+    """
+    loop = _Loop(stepper, n, monitor)
+    loop.open()
+    bar = progress_bar(show=monitor.progress, initial=loop.done, total=n, unit=stepper.unit)
+    try:
+        loop.start()
+        while loop.goes_on():
+            loop.advance(bar)
+        loop.history.stopped = loop.reason()
+    except KeyboardInterrupt:
+        loop.interrupted()
+    except DivergenceError:
+        stepper.best = None
+        stepper.diverged()
+        raise
+    finally:
+        bar.close()
+        loop.close()
+    return loop.history
+
+
+class _Loop:
+    """The state of a `run`."""
+
+    def __init__(self, stepper: Stepper, n: int, monitor: Monitor) -> None:
+        self.stepper, self.n, self.monitor, self.history = stepper, n, monitor, monitor.record
+        self.judged, self.limit = stepper.always_judged or monitor.asked, divergence_limit(monitor.train)
+        self.latest, self.spent, self.done = None, 0.0, self.history.epochs
+        self.current = self.done + 1
+        self.resumed = bool(self.history.train_rmse)
+
+    def open(self) -> None:
+        """Judge the start, which must be finite."""
+        self.history.n_train, where = len(self.monitor.train), self.stepper.resources
+        if where is not None:
+            self.history.device, self.history.device_reason = str(where.device), where.device_reason
+            self.history.threads, self.history.threads_reason = where.threads, where.threads_reason
+        if self.monitor.log is None:
+            self.monitor.open_log()
+        if self.resumed:
+            self.spent, self.latest = self.history.seconds[-1], self.stepper.predictor()
+        elif not self.judged:
+            self.stepper.begin()
+        else:
+            self.judge()
+
+    def start(self) -> None:
+        self.stepper.started(self.history)
+        if self.monitor.log is not None:  # after what may be refused: a folder without a run can be taken again
+            self.monitor.log.begin(self.done, self.resumed)
+            if not self.done:
+                self.note()
+
+    def goes_on(self) -> bool:
+        return self.done < self.n and not self.monitor.out_of_patience() and not self.stepper.converged
+
+    def reason(self) -> str:
+        """Why it stopped."""
+        if self.monitor.out_of_patience():
+            return "early"
+        return "converged" if self.stepper.converged else "finished"
+
+    def advance(self, bar: Any) -> None:
+        self.current, began = self.done + 1, time.perf_counter()
+        met = self.stepper.step()
+        if self.history.device.startswith("cuda"):
+            torch.cuda.synchronize(self.history.device)
+        self.spent += time.perf_counter() - began
+        self.done = self.current
+        if met is not None:
+            self.require_bounded(met)
+        if self.judged:
+            self.judge()
+            bar.set_postfix_str(f"RMSE {(self.history.valid_rmse or self.history.train_rmse)[-1]:.3f}", refresh=False)
+            self.note()
+            self.stepper.noted(self.history)
+            if self.monitor.watch is not None:
+                self.monitor.watch(self.latest)
+        # a look at all errors costs a fifth of a sweep with few factors: after 4, 8, 16 … and the last
+        elif self.done == self.n or (met is None and self.done > 2 and not self.done & (self.done - 1)):
+            self.stepper.check(self.done)
+        bar.update()
+
+    def judge(self) -> None:
+        """Measure all before any is noted: an interruption leaves lists of one length."""
+        self.stepper.check(self.done)
+        predictor = self.stepper.predictor()
+        train_rmse = self.stepper.measure(predictor, self.monitor.train)
+        if self.done:
+            self.require_bounded(train_rmse)
+        valid = [] if self.monitor.valid is None else [self.stepper.measure(predictor, self.monitor.valid)]
+        if not self.done and not np.isfinite([train_rmse, *valid]).all():
+            raise ValueError(f"the model's first predictions are not finite (RMSE {train_rmse}): make a new model")
+        self.history.train_rmse.append(train_rmse)
+        self.history.valid_rmse += valid
+        self.history.seconds.append(self.spent)
+        self.latest = predictor
+        if self.monitor.patience is not None and self.history.best_epoch == self.history.epochs:
+            self.stepper.best = self.stepper.keep(predictor)  # the start may remain the best
+
+    def require_bounded(self, error: float) -> None:
+        if not error <= self.limit:
+            raise DivergenceError(
+                f"diverged in {self.stepper.unit} {self.current}{self.stepper.setting}: "
+                f"training RMSE {error:.3g}. {self.stepper.remedy}"
+            )
+
+    def note(self) -> None:
+        """Write the state after an epoch into the log, if there is one."""
+        if self.monitor.log is None:
+            return
+        shown = self.monitor.valid or self.monitor.train
+        predictions = self.stepper.predictions(self.latest, shown, even_sample(len(shown)))
+        scalars = self.history.last() | self.stepper.scalars()
+        self.monitor.log.epoch(self.history.epochs, scalars, self.stepper.tables(self.latest), predictions)
+
+    def interrupted(self) -> None:
+        self.history.stopped = "interrupted"
+        if (noticed := _NOTICED.get()) is not None:
+            noticed.append(self.current)
+        self.stepper.check(self.done)
+        if self.judged and self.stepper.best is None:
+            self.latest = self.stepper.predictor()
+        print(f"interrupted in {self.stepper.unit} {self.current}: {self.stepper.kept}")
+
+    def close(self) -> None:
+        final = self.latest if self.stepper.best is None else self.stepper.result()
+        if self.monitor.log is not None:
+            factors = None if final is None else self.stepper.item_factors(final)
+            self.monitor.log.close(self.history, self.stepper.settings, factors, _map_columns(self.monitor.train))
+
+
+@contextmanager
+def interruptions() -> Iterator[list]:
+    """A list that grows with each interruption that a loop keeps to itself, for whoever runs several trainings."""
+    token = _NOTICED.set(noticed := [])
+    try:
+        yield noticed
+    finally:
+        _NOTICED.reset(token)
+
+
+def _map_columns(train: Ratings) -> dict[str, np.ndarray]:
     """What the projector tells of each item."""
-    columns = {"title": train.item_ids if train.titles is None else train.titles}
+    columns = {"title": np.asarray(train.item_ids if train.titles is None else train.titles)}
     if train.genres is not None:
         columns["genres"] = train.genres
     return columns | {"ratings": train.item_counts}

@@ -7,24 +7,25 @@ ratings share one step, and with it the speed: on one core some 5·10⁴, 4·10�
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 import torch
 
-from ..data.arguments import whole_number
+from ..data.arguments import one_of, real_number, whole_number
 from ..data.ratings import Ratings
-from ..display.progress import progress as progress_bar
-from ..models.factors import CHUNK, Factors, drawn
+from ..models.factors import CHUNK, Factors, checked_start, initial_factors
 from ..models.penalty import Penalty
-from .devices import choose_device
-from .loop import DivergenceError, hopeless
-from .sparse import LANES, csr_tensor
+from .loop import DivergenceError, History, Monitor, Stepper, divergence_limit, run
+from .resources import choose_resources
+from .sparse import LANES, csr_tensor, no_sparse_products
 
 ENGINES = ("frozen", "minibatch", "loop")
-MOST_OF_THE_WAY = 0.5  # what one step may take of the way to the mean of a row's errors
+MAX_STEP_FRACTION = 0.5  # what one step may take of the way to the mean of a row's errors
 MOST_KEPT = 1 << 28  # numbers that frozen batches may keep beside their ratings: 1 GiB
 
 
@@ -42,8 +43,13 @@ def sgd(
     start: Factors | None = None,
     init_std: float = 0.1,
     seed: int = 0,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
+    threads: int | None = None,
+    valid: Ratings | None = None,
+    patience: int | None = None,
     watch: Callable[[Factors], Any] | None = None,
+    history: History | None = None,
+    log_dir: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Factors:
     """Fit a factorisation by gradient descent and return its five arrays.
@@ -84,12 +90,8 @@ def sgd(
     init_std : float
     seed : int
         Of the start and of the shuffling. On a GPU sums may differ in their last bits from run to run.
-    device : str or torch.device
-        For the two batched engines: "cpu", "cuda", or "auto" as in `fit`.
-    watch : function of Factors, optional
-        Called after every epoch, for a learning curve.
-    progress : bool
-        Show a bar for what takes over two seconds.
+    device, threads, valid, patience, watch, history, log_dir, progress
+        As in `fit`; "loop" runs on the CPU.
 
     Returns
     -------
@@ -117,140 +119,146 @@ def sgd(
     The update is that of Funk (2006) and of Koren, Bell, Volinsky, Matrix Factorization Techniques for
     Recommender Systems (IEEE Computer 42, 2009).
     """
-    n_factors, epochs, seed = map(whole_number, ("n_factors", "epochs", "seed"), (n_factors, epochs, seed))
-    penalty, lr = Penalty.of(reg), float(lr)
-    batch_size = checked(train, n_factors, epochs, lr, engine, batch_size, order, start, seed)
-    if start is None:
-        start = drawn(train, n_factors, float(init_std), seed)
-    shuffling = np.random.default_rng([seed, 1])  # not the numbers that drew the factors
-    device = _device(device, engine, min(batch_size, len(train)), start)
-    if engine == "loop":
-        steps = _Loop(train, start, lr, penalty, biased, order, shuffling)
-    else:
-        kind = Minibatch if engine == "minibatch" else _Frozen
-        steps = kind(train, start, lr, penalty, biased, batch_size, shuffling, device)
-
-    limit, epoch = hopeless(train), 1
-    bar = progress_bar(range(1, epochs + 1), show=progress, unit="epoch")
-    try:
-        for epoch in bar:
-            rmse = steps.epoch()
-            if not rmse <= limit:
-                raise DivergenceError(
-                    f"diverged in epoch {epoch} at learning rate {lr:g}: errors of {rmse:.3g} stars. "
-                    "Try a tenth of the learning rate."
-                )
-            if watch is not None:
-                watch(sound(steps, train, lr))
-    except KeyboardInterrupt:
-        print(f"interrupted in epoch {epoch}: the factors so far are kept")
-    finally:
-        bar.close()
-    return sound(steps, train, lr)
+    monitor = Monitor(train, valid, patience, watch, history, log_dir, progress)
+    settings = Settings(
+        n_factors, epochs, lr, Penalty.of(reg), biased, engine, batch_size, order, start, init_std, seed
+    )
+    batch_size, start = settings.batch_size_for(train), settings.start_for(train)
+    resources = choose_resources(device, threads, min(batch_size, len(train)), start, settings.refusal)
+    with resources.scope():
+        kind = {"loop": _Loop, "minibatch": Minibatch, "frozen": _Frozen}[engine]
+        # not the numbers that drew the factors
+        steps = kind(train, start, settings, np.random.default_rng([settings.seed, 1]), resources.device)
+        steps.resources, steps.settings = resources, settings.for_log(train)
+        run(steps, settings.epochs, monitor)
+        return steps.result()
 
 
-def sound(steps: Any, train: Ratings, lr: float) -> Factors:
-    """The factors of an engine, if they predict ratings: the error of an epoch is measured before its steps."""
-    try:
-        factors = steps.factors()
-        error = steps.error(factors, train)
-    except ValueError:  # Factors refuses what is not finite
-        error = np.nan
-    if not error <= hopeless(train):
-        raise DivergenceError(
-            f"diverged at learning rate {lr:g}: errors of {error:.3g} stars. Try a tenth of it, or a smaller penalty."
-        )
-    return factors
+@dataclass
+class Settings:
+    """What `sgd` and `hogwild` are told, checked on its own and then against the ratings."""
+
+    n_factors: int
+    epochs: int
+    lr: float
+    penalty: Penalty
+    biased: bool
+    engine: str
+    batch_size: int | None
+    order: str
+    start: Factors | None
+    init_std: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_factors", 0), ("epochs", 1), ("seed", 0)):
+            setattr(self, name, whole_number(name, getattr(self, name), least))
+        self.lr = real_number("lr", self.lr, above=0)
+        one_of("engine", self.engine, ENGINES)
+        one_of("order", self.order, ("shuffled", "surprise"))
+        if self.engine != "loop" and self.order == "surprise":
+            raise ValueError(
+                f"order='surprise' goes through the ratings one by one: engine='loop', not {self.engine!r}"
+            )
+        if self.engine == "loop" and self.batch_size is not None:
+            raise ValueError(f"batch_size={self.batch_size}: engine='loop' takes one rating at a time")
+        if self.batch_size is not None:
+            self.batch_size = whole_number("batch_size", self.batch_size, 1)
+
+    def start_for(self, train: Ratings) -> Factors:
+        start = checked_start(self.start, train, self.n_factors)
+        return initial_factors(train, self.n_factors, self.init_std, self.seed) if start is None else start
+
+    def batch_size_for(self, train: Ratings) -> int:
+        """Ratings in a step; a ValueError if frozen batches would keep too many numbers."""
+        if self.engine == "loop":
+            return 1
+        size = self.batch_size or (4096 if self.engine == "minibatch" else min(max(len(train) // 32, 1 << 14), 1 << 19))
+        batches, rows = -(-len(train) // size), train.n_users + train.n_items
+        own_of_biases = self.biased and self.penalty.biases != self.penalty.reg
+        kept = batches * rows * (_width(self.n_factors, self.biased) if own_of_biases else 1)
+        if self.engine == "frozen" and kept > MOST_KEPT:
+            raise ValueError(
+                f"batch_size={size}: {batches:,} frozen batches keep {kept:,} numbers; "
+                "take larger ones, or engine='minibatch'"
+            )
+        return size
+
+    def refusal(self, kind: str) -> str | None:
+        """Why this engine cannot run on a kind of device."""
+        if self.engine == "loop":
+            return "does not run engine='loop': choose 'minibatch' or 'frozen'"
+        missing = no_sparse_products(kind) if self.engine == "frozen" else None
+        return f"{missing}: choose engine='minibatch'" if missing else None
+
+    def for_log(self, train: Ratings) -> dict[str, Any]:
+        return {"model": "sgd", "engine": self.engine, "n_factors": self.n_factors, "lr": self.lr, "epochs": self.epochs,
+                "batch_size": self.batch_size_for(train), "seed": self.seed, **self.penalty.settings()}  # fmt: skip
 
 
-def _device(device: str | torch.device, engine: str, batch_size: int, start: Factors) -> torch.device:
-    chosen, _ = choose_device(device, batch_size, start)
-    if device == "auto" and engine == "loop":
-        return torch.device("cpu")
-    if engine == "loop" and chosen.type != "cpu":
-        raise ValueError(f"device={str(device)!r}: engine='loop' runs on the CPU; choose 'minibatch' or 'frozen'")
-    if engine == "frozen" and chosen.type not in ("cpu", "cuda"):
-        raise ValueError(f"device={str(device)!r} has no sparse products: choose engine='minibatch'")
-    return chosen
+def _width(n_factors: int, biased: bool) -> int:
+    """Columns of a table of factors and biases, a multiple of `LANES`."""
+    width = n_factors + 2 * biased
+    return width + -width % LANES
 
 
-def checked(
-    train: Ratings,
-    n_factors: int,
-    epochs: int,
-    lr: float,
-    engine: str,
-    batch_size: int | None,
-    order: str,
-    start: Factors | None,
-    seed: int,
-) -> int:
-    """Refuse what cannot be trained, with a ValueError; return the batch size."""
-    if seed < 0:
-        raise ValueError(f"seed={seed}: a seed is a whole number from 0")
-    if start is not None and not isinstance(start, Factors):
-        raise ValueError(f"start={type(start).__name__}: give Factors, such as model.to_factors()")
-    if n_factors < 0 or epochs < 1:
-        raise ValueError(f"n_factors={n_factors}, epochs={epochs}: factors from 0, epochs from 1")
-    if not 0 < lr < float("inf"):
-        raise ValueError(f"lr={lr}: the learning rate must be above 0 and finite")
-    if engine not in ENGINES:
-        raise ValueError(f"engine={engine!r}: choose {', '.join(map(repr, ENGINES))}")
-    if order not in ("shuffled", "surprise"):
-        raise ValueError(f"order={order!r}: choose 'shuffled' or 'surprise'")
-    if engine != "loop" and order == "surprise":
-        raise ValueError(f"order='surprise' goes through the ratings one by one: engine='loop', not {engine!r}")
-    if engine == "loop" and batch_size is not None:
-        raise ValueError(f"batch_size={batch_size}: engine='loop' takes one rating at a time")
-    if start is not None and (start.n_users, start.n_items, start.n_factors) != (
-        train.n_users,
-        train.n_items,
-        n_factors,
-    ):
-        raise ValueError(f"start={start} does not fit {train} with n_factors={n_factors}")
-    if batch_size is None:
-        return 4096 if engine == "minibatch" else min(max(len(train) // 32, 1 << 14), 1 << 19)
-    batch_size = whole_number("batch_size", batch_size)
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: a step needs at least one rating")
-    batches, rows = -(-len(train) // batch_size), train.n_users + train.n_items
-    if engine == "frozen" and batches * rows > MOST_KEPT:
-        raise ValueError(
-            f"batch_size={batch_size}: each of {batches:,} frozen batches keeps {rows:,} numbers; "
-            "take larger ones, or engine='minibatch'"
-        )
-    return batch_size
-
-
-class _Engine:
+class _Engine(Stepper):
     """What all engines share."""
 
-    def error(self, factors: Factors, train: Ratings) -> float:
+    def __init__(self, train: Ratings, settings: Settings) -> None:
+        self.train, self.lr, self.biased = train, settings.lr, settings.biased
+        self.setting = f" at learning rate {self.lr:g}"
+        penalty = settings.penalty
+        largest = max(penalty.reg, penalty.biases) * max(
+            penalty.per_rating(counts).max() for counts in (train.user_counts, train.item_counts)
+        )
+        if self.lr <= 1 <= self.lr * largest:
+            self.setting = f"{self.setting} and a penalty of {largest:.3g} a rating"
+            self.remedy = "A step takes more off a row than it has: take a smaller penalty."
+
+    def factors(self) -> Factors:
+        raise NotImplementedError
+
+    def predictor(self) -> Factors:
+        """The factors, if they predict ratings: the error of an epoch is measured before its steps."""
+        try:
+            factors = self.factors()
+            error = self.mean_error(factors)
+        except ValueError:  # Factors refuses what is not finite
+            factors, error = None, np.nan
+        if factors is None or not error <= divergence_limit(self.train):
+            raise DivergenceError(f"diverged{self.setting}: errors of {error:.3g} stars. {self.remedy}")
+        return factors
+
+    def mean_error(self, factors: Factors) -> float:
         """Mean absolute error on the training ratings, or on an even sample of very many."""
-        some = slice(None, None, -(-len(train) // CHUNK))
-        errors = factors.predict(train.users[some], train.items[some]) - train.values[some]
+        some = slice(None, None, -(-len(self.train) // CHUNK))
+        errors = factors.predict(self.train.users[some], self.train.items[some]) - self.train.values[some]
         return np.abs(errors).mean(dtype=np.float64)
 
 
 class _Loop(_Engine):
     """One rating at a time."""
 
-    def __init__(self, train, start, lr, penalty, biased, order, shuffling) -> None:
-        self.mean, self.lr, self.biased, self.shuffling = start.mean, lr, biased, shuffling
+    def __init__(
+        self, train: Ratings, start: Factors, settings: Settings, shuffling: np.random.Generator, device: torch.device
+    ) -> None:
+        super().__init__(train, settings)
+        penalty = settings.penalty
+        self.mean, self.shuffling = start.mean, None if settings.order == "surprise" else shuffling
         # lists for single numbers, which NumPy is slow at
         self.b_u, self.b_i = (getattr(start, f"{side}_biases").astype(np.float64).tolist() for side in ("user", "item"))
         self.P, self.Q = (getattr(start, f"{side}_factors").astype(np.float64) for side in ("user", "item"))
         shares = [penalty.per_rating(counts) for counts in (train.user_counts, train.item_counts)]
         self.reg_p, self.reg_q = ((penalty.reg * share).tolist() for share in shares)
         self.reg_u, self.reg_i = ((penalty.biases * share).tolist() for share in shares)
-        if order == "surprise":
+        if settings.order == "surprise":
             _, first, number = np.unique(train.users, return_index=True, return_inverse=True)
             train = train[np.argsort(first[number], kind="stable")]
-            self.shuffling = None
         self.columns = train.users, train.items, train.values.astype(np.float64)
 
     @np.errstate(over="ignore", invalid="ignore")  # a divergence is told by its error alone
-    def epoch(self) -> float:
+    def step(self) -> float:
         P, Q, b_u, b_i, lr, mean = self.P, self.Q, self.b_u, self.b_i, self.lr, self.mean
         reg_p, reg_q, reg_u, reg_i = self.reg_p, self.reg_q, self.reg_u, self.reg_i
         k, add_up = P.shape[1], np.add.accumulate
@@ -274,23 +282,31 @@ class _Loop(_Engine):
 class _Batched(_Engine):
     """What both batched engines keep: P = [p | b_u | 1 | 0…] and Q = [q | 1 | b_i | 0…]."""
 
-    def __init__(self, train, start, lr, penalty, biased, batch_size, shuffling, device) -> None:
-        self.start, self.biased, self.shuffling, self.device = start, biased, shuffling, device
+    def __init__(
+        self,
+        train: Ratings,
+        start: Factors,
+        settings: Settings,
+        shuffling: np.random.Generator,
+        device: torch.device,
+    ) -> None:
+        super().__init__(train, settings)
+        self.start, self.shuffling, self.device = start, shuffling, device
         self.k = k = start.n_factors
-        self.n_ratings, self.n_batches = len(train), -(-len(train) // batch_size)
+        self.n_ratings, self.n_batches = len(train), -(-len(train) // settings.batch_size_for(train))
         ones = [np.ones((n, 1)) for n in (train.n_users, train.n_items)]
         sides = [
             [start.user_factors, start.user_biases[:, None], ones[0]],
             [start.item_factors, ones[1], start.item_biases[:, None]],
         ]
-        self.P, self.Q = (self._table(side if biased else side[:1]) for side in sides)
+        self.P, self.Q = (self._table(side if self.biased else side[:1]) for side in sides)
         counts = train.user_counts, train.item_counts
-        self.steps_p, self.steps_q = (_once(self._steps(n, lr)) for n in counts)
-        self.regs_p, self.regs_q = (_once(self._regs(n, k + side, penalty)) for side, n in enumerate(counts))
+        self.steps_p, self.steps_q = (_once(self._steps(n)) for n in counts)
+        self.regs_p, self.regs_q = (_once(self._regs(n, k + side, settings.penalty)) for side, n in enumerate(counts))
 
     def _table(self, columns: list[np.ndarray]) -> torch.Tensor:
-        width = sum(column.shape[1] for column in columns)
-        columns = [*columns, np.zeros((len(columns[0]), -width % LANES))]
+        missing = _width(self.k, self.biased) - sum(column.shape[1] for column in columns)
+        columns = [*columns, np.zeros((len(columns[0]), missing))]
         return self._tensor(np.hstack(columns))
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
@@ -303,10 +319,10 @@ class _Batched(_Engine):
             rest = rest - self.start.user_biases[train.users] - self.start.item_biases[train.items]
         return self._tensor(rest)
 
-    def _steps(self, counts: np.ndarray, lr: float) -> torch.Tensor:
+    def _steps(self, counts: np.ndarray) -> torch.Tensor:
         """Each row's learning rate, shape (n, 1): smaller where a batch holds many of its ratings."""
         in_a_batch = np.maximum(counts, 1) / self.n_batches
-        return self._tensor(np.minimum(lr, MOST_OF_THE_WAY / in_a_batch)[:, None])
+        return self._tensor(np.minimum(self.lr, MAX_STEP_FRACTION / in_a_batch)[:, None])
 
     def _regs(self, counts: np.ndarray, bias: int, penalty: Penalty) -> torch.Tensor:
         """λ for a rating of each row: shape (n, 1) where it is one for all columns, else (n, width)."""
@@ -336,21 +352,23 @@ def _once(rows: torch.Tensor) -> torch.Tensor:
 class Minibatch(_Batched):
     """Slices of a shuffled index; what belongs to one row is added up by `index_add_`."""
 
-    def __init__(self, train, *settings) -> None:
-        super().__init__(train, *settings)
+    def __init__(self, train: Ratings, *others: Any) -> None:
+        super().__init__(train, *others)
         users, items, _ = train.to_tensors(self.device)
         self.columns = users, items, self._rest(train)
 
     def share(self, chosen: np.ndarray, seed: list[int]) -> Minibatch:
         """An engine for the `chosen` ratings alone that moves the same P and Q."""
         part = copy.copy(self)
-        part.columns = tuple(column[torch.from_numpy(chosen)] for column in self.columns)
+        del vars(part)["train"]  # which need not travel to another process
+        users, items, rest = (column[torch.from_numpy(chosen)] for column in self.columns)
+        part.columns = users, items, rest
         part.n_ratings = len(chosen)
         part.n_batches = max(1, round(self.n_batches * len(chosen) / self.n_ratings))
         part.shuffling = np.random.default_rng(seed)
         return part
 
-    def epoch(self) -> float:
+    def step(self) -> float:
         P, Q, k = self.P, self.Q, self.k
         order = torch.from_numpy(self.shuffling.permutation(self.n_ratings)).to(self.device)
         # gathered once an epoch: slices of three arrays cost less than three gathers a batch
@@ -370,7 +388,14 @@ class Minibatch(_Batched):
         return (total.item() / self.n_ratings) ** 0.5
 
     @staticmethod
-    def _move(e, other, own, steps, regs, rows) -> torch.Tensor:
+    def _move(
+        e: torch.Tensor,
+        other: torch.Tensor,
+        own: torch.Tensor,
+        steps: torch.Tensor,
+        regs: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> torch.Tensor:
         """step (e · other - λ own), for each rating of a batch."""
         move = other * e[:, None]
         if len(regs) == 1:
@@ -394,8 +419,8 @@ class _Batch(NamedTuple):
 class _Frozen(_Batched):
     """Batches that are dealt once; errors, gradients and their sums are three sparse products."""
 
-    def __init__(self, train, *settings) -> None:
-        super().__init__(train, *settings)
+    def __init__(self, train: Ratings, *others: Any) -> None:
+        super().__init__(train, *others)
         rest = self._rest(train)
         which = np.empty(len(train), np.int64)
         parts = np.array_split(self.shuffling.permutation(len(train)), self.n_batches)
@@ -415,17 +440,22 @@ class _Frozen(_Batched):
         starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=shape[0]))]).astype(np.int32)
         positions = scipy.sparse.csr_array((np.arange(len(chosen)), items, starts), shape=shape)
         transposed = positions.tocsc()
-        rows = torch.from_numpy(starts).to(self.device), torch.from_numpy(items).to(self.device)
+        ends, columns, *turned = (
+            torch.from_numpy(part).to(self.device)
+            for part in (starts, items, transposed.indptr, transposed.indices, transposed.data)
+        )
         values = rest.index_select(0, torch.from_numpy(chosen).to(self.device))
         rows_p, rows_q = self._tensor(np.diff(starts)[:, None]), self._tensor(np.diff(transposed.indptr)[:, None])
         return _Batch(
-            csr_tensor(*rows, values, shape),
-            *(torch.from_numpy(a).to(self.device) for a in (transposed.indptr, transposed.indices, transposed.data)),
+            csr_tensor(ends, columns, values, shape),
+            turned[0],
+            turned[1],
+            turned[2],
             1 - self.steps_p * self.regs_p * rows_p,
             1 - self.steps_q * self.regs_q * rows_q,
         )
 
-    def epoch(self) -> float:
+    def step(self) -> float:
         P, Q = self.P, self.Q
         total = torch.zeros((), device=self.device)
         for number in self.shuffling.permutation(self.n_batches):
@@ -448,7 +478,7 @@ class _Frozen(_Batched):
             total += errors @ errors
         return (total.item() / self.n_ratings) ** 0.5
 
-    def error(self, factors: Factors, train: Ratings) -> float:
+    def mean_error(self, factors: Factors) -> float:
         """The same from the batches as they lie; of very many ratings, from some batches, which are random."""
         some = self.batches[: max(1, CHUNK * self.n_batches // self.n_ratings)]
         errors = [torch.sparse.sampled_addmm(batch.ratings, self.P, self.Q.T, alpha=-1).values() for batch in some]

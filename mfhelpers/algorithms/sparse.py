@@ -17,3 +17,8 @@ def csr_tensor(
         # PyTorch says so once a process, at the first matrix of this kind
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(starts, columns, values, size=shape, check_invariants=False)
+
+
+def no_sparse_products(kind: str) -> str | None:
+    """Why an algorithm that needs them cannot run on a kind of device; None where it can."""
+    return None if kind in ("cpu", "cuda") else "has no sparse products"

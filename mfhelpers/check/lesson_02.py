@@ -11,8 +11,7 @@ import torch
 from ..algorithms import fit as training
 from ..data import splits
 from ..data.ratings import Ratings
-from ..models import metrics
-from ..models import modules as models
+from ..models import metrics, modules as models
 from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
@@ -83,7 +82,7 @@ def _knows_by_heart(by_heart: Callable, fitting: Ratings) -> None:
             "the result",
             "a model",
             type(model).__name__,
-            "mf.fit trains in place and returns a history: return the model.",
+            "This is how the training went: return the model.",
         )
     width = model.user_factors.weight.shape[1]
     require(width == 20, "the number of factors", 20, width, "n_factors is the third argument of the model.")

@@ -12,8 +12,7 @@ import numpy as np
 from ..algorithms import baselines
 from ..data import splits
 from ..data.ratings import Ratings
-from ..models import metrics
-from ..models import penalty as penalties
+from ..models import metrics, penalty as penalties
 from ..models.objective import objective
 from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
@@ -167,7 +166,7 @@ def the_shrinking_catalogue(price: float, n_ratings: int, priced_loss: Callable,
 
 def _losses(model: Any, part: Ratings, reg: float) -> tuple[float, dict[str, float]]:
     factors, n = model.to_factors(), len(part)
-    mean, costs = objective(factors, part) / n, {}
+    mean, costs = objective(factors, part, 0.0) / n, {}
     for side, ids in (("user", part.users), ("item", part.items)):
         rows, biases = getattr(factors, f"{side}_factors"), getattr(factors, f"{side}_biases")
         costs[side] = np.sum(rows**2, axis=1, dtype=float), biases.astype(float) ** 2, ids

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import als as least_squares
-from ..algorithms import baselines
-from ..algorithms import svd as decompositions
+from ..algorithms import als as least_squares, baselines, svd as decompositions
+from ..algorithms.svdpp import svdpp
 from ..data import splits
 from ..data.ratings import Ratings
 from ..models.factors import Factors
@@ -35,7 +34,7 @@ def how_much_must_nothing_cost(guess: str, price_of_nothing: Callable, seed: int
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says so itself, that nothing was learned
             reg = times * float(price_of_nothing(train, baseline))
-            found = decompositions.soft_impute(train, 5, reg=reg, baseline=baseline, sweeps=2, progress=False)
+            found = decompositions.soft_impute(train, 5, threshold=reg, baseline=baseline, sweeps=2, progress=False)
         require(found.item_factors.any() == learns, f"whether soft_impute learns a factor at {times} times that λ",
                 learns, not learns, "Which direction pays first? The one of the largest singular value.")  # fmt: skip
     return "a case by hand, 40 at random, and soft_impute learns a factor just below and none just above"
@@ -147,7 +146,7 @@ def a_leak_with_a_lower_price(guess: Any, contestants: Callable, seed: int = 0) 
         require(names == ["honest", "leak"], "the contestants", ["honest", "leak"], names, "Return a dict of both.")
 
         def predictions(part=train, price=price, seed=start, **how):
-            fitted = least_squares.svdpp(part, reg_implicit=price, seed=seed, progress=False, **how)
+            fitted = svdpp(part, reg_implicit=price, seed=seed, progress=False, **how)
             return fitted.predict(test.users, test.items)
 
         honest, leak = predictions(), predictions(implicit=ratings)

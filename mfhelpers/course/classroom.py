@@ -6,7 +6,7 @@ import copy
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..data.files import replacing
 from . import notebooks
@@ -115,7 +115,8 @@ def write_student_copies() -> list[Path]:
     changed = []
     for path in notebooks.solutions():
         target = notebooks.folder() / "exercises" / path.name
-        text = nbformat.writes(student_copy(nbformat.read(path, as_version=4))) + "\n"
+        solution: Any = nbformat.read(path, as_version=4)
+        text = nbformat.writes(student_copy(solution)) + "\n"
         if not target.exists() or target.read_text(encoding="utf8") != text:
             with replacing(target) as file:
                 file.write(text.encode())
@@ -161,7 +162,7 @@ def course(target: str | os.PathLike, names: list[str] | None = None, seed: int 
     config = target / "nbgrader_config.py"
     texts = {} if config.exists() else {config: CONFIG}  # a teacher may have changed it
     for name in names or every:
-        notebook = nbformat.read(every[name], as_version=4)
+        notebook: Any = nbformat.read(every[name], as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.source = SEED.sub(f"SEED = {seed}", cell.source)

@@ -51,11 +51,8 @@ def _required() -> list[str]:
         lines = importlib.metadata.requires("mfhelpers") or []
     except importlib.metadata.PackageNotFoundError:
         lines = ["torch", "numpy", "scipy", "pandas", "matplotlib"]
-    names = [
-        re.match(r"[A-Za-z0-9_.-]+", line)[0]
-        for line in lines
-        if "extra ==" not in line or "'lab'" in line or '"lab"' in line
-    ]
+    wanted = [line for line in lines if "extra ==" not in line or "'lab'" in line or '"lab"' in line]
+    names = [match[0] for line in wanted if (match := re.match(r"[A-Za-z0-9_.-]+", line))]
     return [name for name in dict.fromkeys(names) if name != "mfhelpers"]
 
 

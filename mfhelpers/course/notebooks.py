@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..data.files import replacing
 
@@ -101,7 +102,7 @@ def run(source: Path, target: Path, cell_seconds: int = CELL_SECONDS) -> Run:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
-    notebook = nbformat.read(source, as_version=4)
+    notebook: Any = nbformat.read(source, as_version=4)
     before = copy.deepcopy(notebook)
     for cell in notebook.cells:  # what stands after a cell that fails shall not look as if it had run
         if cell.cell_type == "code":

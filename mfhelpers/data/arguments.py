@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 
-def whole_number(name: str, value: Any) -> int:
-    """`value` as an int of Python; a ValueError for anything that is none."""
+def whole_number(name: str, value: Any, at_least: int | None = None) -> int:
+    """`value` as an int of Python; a ValueError for anything that is none, or is too small."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError("a truth value is no count")
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError as error:
         raise ValueError(f"{name}={value!r}: give a whole number, such as 20") from error
+    if at_least is not None and number < at_least:
+        raise ValueError(f"{name}={number}: it must be at least {at_least}")
+    return number
+
+
+def real_number(name: str, value: Any, above: float | None = None, at_least: float | None = None) -> float:
+    """`value` as a finite float; a ValueError for anything that is none, or is too small."""
+    try:
+        if isinstance(value, (bool, np.bool_, str, bytes)):
+            raise TypeError("no number")
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={value!r}: give a number, such as 0.1") from error
+    if not abs(number) < float("inf"):
+        raise ValueError(f"{name}={value!r}: it must be finite")
+    if above is not None and not number > above:
+        raise ValueError(f"{name}={value!r}: it must be above {above:g}")
+    if at_least is not None and not number >= at_least:
+        raise ValueError(f"{name}={value!r}: it must be at least {at_least:g}")
+    return number
+
+
+def one_of(name: str, value: Any, options: Iterable[str]) -> str:
+    """`value` if it is one of the options; a ValueError that lists them if not."""
+    options = tuple(options)
+    if not isinstance(value, str) or value not in options:
+        *others, last = map(repr, options)
+        raise ValueError(f"{name}={value!r}: choose {', '.join(others)} or {last}")
+    return value
 
 
 def in_range(what: str, ids: Any, limit: int) -> np.ndarray:
+    """`ids` as an array of integers within 0 … limit - 1; a ValueError names the first that is not."""
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         remedy = ": np.flatnonzero makes numbers of a mask" if ids.dtype == bool else ""

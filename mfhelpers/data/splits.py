@@ -37,24 +37,24 @@ def random_split(ratings: Ratings, test: float = 0.2, seed: int = 0) -> tuple[Ra
     return ratings[~chosen], ratings[chosen]
 
 
-def kfold(ratings: Ratings, n_splits: int = 5, seed: int = 42) -> Iterator[tuple[Ratings, Ratings]]:
-    """Yield `n_splits` pairs (train, test) in which every rating is a test rating once.
+def kfold(ratings: Ratings, folds: int = 5, seed: int = 42) -> Iterator[tuple[Ratings, Ratings]]:
+    """Yield `folds` pairs (train, test) in which every rating is a test rating once.
 
-    The folds are those of Surprise's ``KFold(n_splits, random_state=seed)`` over the same ratings
+    The folds are those of Surprise's ``KFold(folds, random_state=seed)`` over the same ratings
     in the same order, so that results can be compared rating by rating.
 
     Raises
     ------
     ValueError
-        If `n_splits` is below 2 or above the number of ratings.
+        If `folds` is below 2 or above the number of ratings.
     """
-    if not 2 <= n_splits <= len(ratings):
-        raise ValueError(f"n_splits={n_splits}: choose 2 … {len(ratings)} folds for {len(ratings)} ratings")
+    if not 2 <= folds <= len(ratings):
+        raise ValueError(f"folds={folds}: choose 2 … {len(ratings)} folds for {len(ratings)} ratings")
     order = np.arange(len(ratings))
     np.random.RandomState(seed).shuffle(order)  # the old generator, because Surprise uses it
-    folds = np.array_split(order, n_splits)
-    # returned and not yielded, so that a wrong n_splits is refused at the call and not at the first fold
-    return ((ratings[np.concatenate(folds[:f] + folds[f + 1 :])], ratings[fold]) for f, fold in enumerate(folds))
+    parts = np.array_split(order, folds)
+    # returned and not yielded, so that a wrong number is refused at the call and not at the first fold
+    return ((ratings[np.concatenate(parts[:f] + parts[f + 1 :])], ratings[part]) for f, part in enumerate(parts))
 
 
 def official_folds(ratings: Ratings) -> Iterator[tuple[Ratings, Ratings]]:

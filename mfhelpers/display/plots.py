@@ -8,9 +8,9 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 
 from .notebook import show as show_bundle
 
@@ -35,9 +35,9 @@ STYLE = {
     "lines.linewidth": 1.8,
     "lines.markersize": 5.5,
     "legend.frameon": False,
-    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK])
-    + matplotlib.cycler(marker=["o", "s", "^", "D", "v", "P", "x"])
-    + matplotlib.cycler(linestyle=["-", "--", "-.", ":", "-", "--", "-."]),
+    "axes.prop_cycle": cycler(color=[BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK])
+    + cycler(marker=["o", "s", "^", "D", "v", "P", "x"])
+    + cycler(linestyle=["-", "--", "-.", ":", "-", "--", "-."]),
     "svg.hashsalt": "mfhelpers",
 }
 

@@ -29,7 +29,7 @@ SECONDS_TO_START = 60
 EVENTS = "events.out.tfevents*"
 
 
-class Logbook:
+class RunLog:
     """One run in one folder: scalars and histograms for each epoch, settings and a map of the items at the end.
 
     Parameters
@@ -70,7 +70,8 @@ class Logbook:
                 probe.write(b"x")
         except OSError as error:
             raise OSError(f"log_dir={str(log_dir)!r} cannot be written ({error}): name another folder") from error
-        self.new_writer, self.writer = SummaryWriter, None
+        self.new_writer: Any = SummaryWriter
+        self.writer: Any = None
 
     def begin(self, at: int = 0, continued: bool = False) -> None:
         """Open the events; what the folder holds of epochs after `at`, or of all for 0, no longer counts."""
@@ -206,8 +207,7 @@ def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
         command = shlex.join(["tensorboard", "--logdir", str(log_dir)])
         print(f"This is {reason}. On your own machine, in a terminal: {command}")
         return
-    from IPython.display import HTML
-    from IPython.display import display as show
+    from IPython.display import HTML, display as show
 
     frame, address = f"tensorboard-{secrets.token_hex(4)}", _serve(Path(log_dir).resolve())
     show(HTML(FRAME.format(frame=frame, height=int(height), address=address)))

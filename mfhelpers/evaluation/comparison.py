@@ -1,4 +1,4 @@
-"""Comparing algorithms over folds and seeds, paired: ours and scikit-surprise's through one adapter."""
+"""Comparing algorithms over folds and seeds, paired."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..algorithms.loop import DivergenceError
-from ..data.arguments import whole_number
+from ..algorithms.loop import DivergenceError, interruptions
+from ..data.arguments import one_of, whole_number
 from ..data.ratings import Ratings, require_same_labels
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
-from ..models.metrics import evaluate
-from .tuning import interruptions
+from ..models.metrics import Score, evaluate
+from ..models.predictor import Predictor, checked_predictor
 
 SCORES = ("rmse", "mae", "train_rmse", "train_mae")
 SECONDS = ("fit_seconds", "test_seconds")
@@ -36,20 +36,28 @@ class Comparison:
         and `test_seconds` for predicting the test part.
     test_share : float
         Test ratings for one training rating, on average over the folds: `differences` needs it.
+    score : str
+        What algorithms are compared by unless another one is named: "rmse", or the `Score` that was measured, which
+        then has a column too.
     """
 
     scores: pd.DataFrame
     test_share: float
+    score: str = "rmse"
 
     @property
     def algorithms(self) -> list[str]:
         """The names, in the order in which they were given."""
         return list(dict.fromkeys(self.scores.algorithm))
 
-    def by_fold(self, score: str = "rmse") -> pd.DataFrame:
+    @property
+    def _measured(self) -> list[str]:
+        """The scores that there are, that of the comparison first."""
+        return list(dict.fromkeys([self.score, *SCORES]))
+
+    def by_fold(self, score: str | None = None) -> pd.DataFrame:
         """One number for each fold (rows) and algorithm (columns): the mean over seeds, of seconds the median."""
-        if score not in SCORES + SECONDS:
-            raise ValueError(f"score={score!r}: choose {', '.join(map(repr, SCORES + SECONDS))}")
+        score = one_of("score", self.score if score is None else score, [*self._measured, *SECONDS])
         # dropna: an algorithm that diverged everywhere has no time for predicting, but a column
         return self.scores.pivot_table(
             score, "fold", "algorithm", "median" if score in SECONDS else "mean", dropna=False
@@ -61,28 +69,29 @@ class Comparison:
         Columns
         -------
         rmse, mae, train_rmse, train_mae : stars
-        sd : of the RMSE over folds, each fold averaged over its seeds; NaN for one fold, or where one diverged
-        seed_sd : of the RMSE over seeds within a fold, the mean of all folds; NaN for one seed, or likewise
+        sd : of the score over folds, each fold averaged over its seeds; NaN for one fold, or where one diverged
+        seed_sd : of the score over seeds within a fold, the mean of all folds; NaN for one seed, or likewise
         fit_seconds, test_seconds : medians, since what is loaded on first use belongs to no fold
         """
-        each = {score: self.by_fold(score).mean() for score in SCORES}
-        finite = self.scores.replace(np.inf, np.nan)
-        seeds = finite.groupby(["algorithm", "fold"]).rmse.std().groupby("algorithm").mean()
-        folds = finite.groupby(["algorithm", "fold"]).rmse.mean().groupby("algorithm").std()
+        each = {score: self.by_fold(score).mean() for score in self._measured}
+        finite = self.scores.replace([np.inf, -np.inf], np.nan)
+        seeds = finite.groupby(["algorithm", "fold"])[self.score].std().groupby("algorithm").mean()
+        folds = finite.groupby(["algorithm", "fold"])[self.score].mean().groupby("algorithm").std()
         seconds = self.scores.groupby("algorithm")[list(SECONDS)].median()
-        columns = {"rmse": each.pop("rmse"), "sd": folds, "seed_sd": seeds, **each, **seconds}
+        columns = {self.score: each.pop(self.score), "sd": folds, "seed_sd": seeds, **each, **seconds}
         table = pd.DataFrame(columns).loc[self.algorithms].rename_axis("algorithm")
         table.loc[np.isinf(table.rmse), ["sd", "seed_sd"]] = np.nan
         return table
 
-    def differences(self, to: str, score: str = "rmse", level: float = 0.95) -> pd.DataFrame:
+    def differences(self, to: str, score: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """How far each algorithm is from one of them, fold by fold, with an interval.
 
         Parameters
         ----------
         to : str
             The algorithm to compare with.
-        score : {"rmse", "mae", "train_rmse", "train_mae", "fit_seconds", "test_seconds"}
+        score : {"rmse", "mae", "train_rmse", "train_mae", "fit_seconds", "test_seconds"}, optional
+            Default: that of the comparison.
         level : float
             Of the interval, between 0 and 1.
 
@@ -119,18 +128,17 @@ class Comparison:
             apart = folds[others].to_numpy() - folds[[to]].to_numpy()
             mean, n = apart.mean(axis=0), len(folds)
         spread = np.full(len(others), np.nan)
-        failed = np.isinf(self.scores.rmse).groupby(self.scores.algorithm).any()
+        failed = self.scores.rmse.eq(np.inf).groupby(self.scores.algorithm).any()
         sound = np.isfinite(apart).all(axis=0) & ~failed[others].to_numpy() & ~failed[to]
         mean = np.where(sound, mean, np.nan)
         spread[sound] = apart[:, sound].std(axis=0, ddof=1)
         half = stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 / n + self.test_share)
-        verdict = np.select(
-            [~sound, mean + half < 0, mean - half > 0], ["diverged", "lower", "higher"], "no difference"
-        )
+        apart_from_0 = np.where(mean + half < 0, "lower", np.where(mean - half > 0, "higher", "no difference"))
+        verdict = np.where(sound, apart_from_0, "diverged")
         columns = {"difference": mean, "low": mean - half, "high": mean + half, "verdict": verdict}
         return pd.DataFrame(columns, index=pd.Index(others, name="algorithm"))
 
-    def plot(self, to: str | None = None, score: str = "rmse", ax: Any = None, title: str | None = None) -> Any:
+    def plot(self, to: str | None = None, score: str | None = None, ax: Any = None, title: str | None = None) -> Any:
         """Draw each fold's score, or with `to` the differences to that algorithm with their 95 % intervals.
 
         Returns
@@ -139,11 +147,12 @@ class Comparison:
         """
         from ..display import plots  # here, so that a comparison does not load a drawing library
 
-        unit = "seconds" if score in SECONDS else "stars"
+        score = self.score if score is None else score
+        unit = "seconds" if score in SECONDS else "stars" if score in SCORES else ""
         what = {"rmse": "RMSE", "mae": "MAE", "train_rmse": "training RMSE", "train_mae": "training MAE"}
         what = what.get(score, score.replace("_", " "))
         if to is None:
-            label = f"{what}, {unit}: a dot a fold, a line at their mean"
+            label = f"{what}{unit and ', '}{unit}: a dot a fold, a line at their mean"
             return plots.dots(self.by_fold(score), ax=ax, title=title, xlabel=label, ylabel="algorithm")
         label = f"{what} minus that of {to}, {unit}: mean and 95 % interval"
         return plots.intervals(self.differences(to, score), ax=ax, title=title, xlabel=label, ylabel="algorithm")
@@ -159,12 +168,13 @@ class Comparison:
 
 
 def cross_validate(
-    algorithms: Mapping[str, Callable[..., Any]],
+    algorithms: Mapping[str, Callable[..., Predictor]],
     ratings: Ratings,
     folds: int | Iterable[tuple[Ratings, Ratings]] = 5,
     seeds: Iterable[int] = (0,),
     *,
     clip: bool = True,
+    score: str | Score = "rmse",
     progress: bool = True,
 ) -> Comparison:
     """Train and judge every algorithm on the same folds with the same seeds.
@@ -174,8 +184,7 @@ def cross_validate(
     Parameters
     ----------
     algorithms : dict from a name to a function (train, seed=…) -> predictor
-        A predictor is anything that `evaluate` takes. For scikit-surprise: `from_surprise`. A training
-        that diverges has an infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes
+        What comes back is a `Predictor`. For scikit-surprise: `from_surprise`. A training that diverges has an infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes
         longer than their training.)
     ratings : Ratings
     folds : int, or (train, test) pairs
@@ -184,6 +193,8 @@ def cross_validate(
         Each algorithm is trained once for each seed on each fold.
     clip : bool
         Limit predictions to the rating scale before they are judged.
+    score : "rmse", "mae" or Score
+        What they are compared by; another than these two is measured on the test part, too.
     progress : bool
         Show a bar for what takes over two seconds.
 
@@ -196,14 +207,9 @@ def cross_validate(
     ValueError
         If there is nothing to compare, or a test rating is in its own train part; before anything is trained.
     """
-    algorithms = _checked_algorithms(algorithms)
+    algorithms, score = _checked_algorithms(algorithms), Score.of(score, clip)
     seeds = [whole_number("seed", seed) for seed in ([seeds] if np.isscalar(seeds) else seeds)]
-    if np.isscalar(folds):
-        folds = list(kfold(ratings, whole_number("folds", folds)))
-    else:
-        folds = list(folds)
-        for fold in folds:
-            _check_fold(ratings, fold)
+    folds = _checked_folds(ratings, folds)
     if not seeds or not folds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"{len(folds)} folds, seeds {seeds}: at least one of each, no seed twice, none below 0")
     rows, kept = [], 0
@@ -213,9 +219,8 @@ def cross_validate(
         for (fold, (train, test)), seed in rounds:
             for name, algorithm in algorithms.items():
                 bar.set_postfix_str(name, refresh=False)
-                rows.append(
-                    {"algorithm": name, "fold": fold, "seed": seed, **_trial(name, algorithm, train, test, seed, clip)}
-                )
+                measured = _trial(name, algorithm, train, test, seed, clip, score)
+                rows.append({"algorithm": name, "fold": fold, "seed": seed, **measured})
                 bar.update()
             kept = len(rows)
     except KeyboardInterrupt:
@@ -225,8 +230,8 @@ def cross_validate(
     finally:
         bar.close()
     judged = folds[: rows[kept - 1]["fold"] + 1]
-    share = float(np.mean([len(test) / len(train) for train, test in judged]))
-    return Comparison(pd.DataFrame(rows[:kept]), share)
+    share = float(np.mean([len(held_out) / len(part) for part, held_out in judged]))
+    return Comparison(pd.DataFrame(rows[:kept]), share, score.name)
 
 
 def _checked_algorithms(algorithms: Any) -> dict[str, Callable[..., Any]]:
@@ -246,14 +251,19 @@ def _checked_algorithms(algorithms: Any) -> dict[str, Callable[..., Any]]:
     return dict(algorithms)
 
 
+def _checked_folds(ratings: Ratings, folds: Any) -> list[tuple[Ratings, Ratings]]:
+    if np.isscalar(folds):
+        return list(kfold(ratings, whole_number("folds", folds)))
+    folds = list(folds)
+    for fold in folds:
+        _check_fold(ratings, fold)
+    return folds
+
+
 def _check_fold(ratings: Ratings, fold: Any) -> None:
-    try:
-        train, test = fold
-        known = isinstance(train, Ratings) and isinstance(test, Ratings)
-    except (TypeError, ValueError):
-        known = False
-    if not known:
+    if not (isinstance(fold, (tuple, list)) and [isinstance(part, Ratings) for part in fold] == [True, True]):
         raise ValueError("folds= takes a number or (train, test) pairs of Ratings; a single split is [random_split(…)]")
+    train, test = fold
     for part in (train, test):
         require_same_labels(ratings, part)
     pairs = [part.users * part.n_items + part.items for part in (train, test)]
@@ -265,12 +275,13 @@ def _check_fold(ratings: Ratings, fold: Any) -> None:
 
 
 def _trial(
-    name: str, algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: int, clip: bool
+    name: str, algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: int, clip: bool, score: Score
 ) -> dict[str, float]:
     """Train once and judge it on both parts."""
     prepare = getattr(algorithm, "prepare", None)
     data = train if prepare is None else prepare(train)
     diverged = dict.fromkeys(SCORES, np.inf) | dict.fromkeys(SECONDS, np.nan)
+    diverged |= {} if score.name in SCORES else {score.name: score.worst}
     started, fitted = time.perf_counter(), None
     with interruptions() as noticed:
         try:
@@ -282,20 +293,16 @@ def _trial(
         raise KeyboardInterrupt
     if failed:
         return diverged
-    if not hasattr(fitted, "predict"):
-        raise ValueError(
-            f"{name!r} returned {type(fitted).__name__}: return Factors, or what has predict(users, items)"
-        )
+    predictor = checked_predictor(repr(name), fitted)
     try:
         started = time.perf_counter()
-        judged = evaluate(fitted, test, clip)
+        judged = evaluate(predictor, test, clip)
         spent["test_seconds"] = time.perf_counter() - started
-        learned = evaluate(fitted, train, clip)
+        learned = evaluate(predictor, train, clip)
+        more = {} if score.name in SCORES else {score.name: score.measure(predictor, test, train)}
     except DivergenceError:
         return diverged
     except ValueError as error:
         raise ValueError(f"{name!r}: {error}") from error
-    return {"rmse": judged.rmse, "mae": judged.mae, "train_rmse": learned.rmse, "train_mae": learned.mae, **spent}
-
-
-# -- scikit-surprise -------------------------------------------------------------------------------
+    errors = {"rmse": judged.rmse, "mae": judged.mae, "train_rmse": learned.rmse, "train_mae": learned.mae}
+    return errors | more | spent

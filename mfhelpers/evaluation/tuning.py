@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..algorithms.loop import DivergenceError
+from ..algorithms.loop import DivergenceError, interruptions
 from ..data.arguments import whole_number
 from ..data.ratings import Ratings
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
-from ..models.metrics import rmse
+from ..models.metrics import Score
+from ..models.predictor import Predictor, checked_predictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +27,10 @@ class Choice:
     Attributes
     ----------
     settings : dict
-        Those with the lowest mean validation RMSE; of equals the first.
+        Those with the best mean score, by default the lowest validation RMSE; of equals the first.
     log : DataFrame
-        A row for each setting that was tried, in that order: the setting, then `rmse`, the mean over the
-        inner folds; `sd`, its standard deviation over them (NaN for one fold or a divergence);
+        A row for each setting that was tried, in that order: the setting, then `rmse`, or another score, the
+        mean over the inner folds; `sd`, its standard deviation over them (NaN for one fold or a divergence);
         `seconds`, of all folds together.
     """
 
@@ -45,12 +44,13 @@ class Choice:
 def choose(
     train: Ratings,
     settings: Mapping[str, Sequence] | Iterable[Mapping[str, Any]],
-    fit_one: Callable[..., Any],
+    fit_one: Callable[..., Predictor],
     *,
-    n_splits: int = 3,
-    n_folds: int | None = None,
+    folds: int = 3,
+    rounds: int | None = None,
     seed: int = 0,
     clip: bool = True,
+    score: str | Score = "rmse",
     progress: bool = True,
 ) -> Choice:
     """Try settings on inner folds of `train` and return the best, with the log of all.
@@ -64,17 +64,18 @@ def choose(
     settings : dict of lists, or list of dicts
         A dict of lists means every combination, ``{"reg": [0.02, 0.1], "n_factors": [10, 40]}``.
     fit_one : function (part, **setting) -> predictor
-        Trains on `part` and returns anything that `evaluate` takes. A training that diverges counts as
-        an infinite error.
-    n_splits : int
+        Trains on `part` and returns a `Predictor`. A training that diverges counts as an infinite error.
+    folds : int
         Inner folds, 2 or more. Many leave more ratings to train on, as many as the final training has
         nearly; the best λ depends on that.
-    n_folds : int, optional
-        How many of them are held out, one after the other: so often each setting is trained. Default all.
+    rounds : int, optional
+        How many of the folds are held out, one after the other: so often each setting is trained. Default all.
     seed : int
         Of the inner folds, which are the same for all settings.
     clip : bool
         Limit predictions to the rating scale before they are judged.
+    score : "rmse", "mae" or Score
+        What the best setting is best in; the log has a column of that name.
     progress : bool
         Show a bar for what takes over two seconds.
 
@@ -87,6 +88,41 @@ def choose(
     ValueError
         If there is no setting, or none could be trained.
     """
+    score = Score.of(score, clip)
+    settings = _combined(settings, score.name)
+    parts = kfold(train, whole_number("folds", folds), seed)  # refuses a wrong number of folds
+    rounds = folds if rounds is None else whole_number("rounds", rounds)
+    if not 1 <= rounds <= folds:
+        raise ValueError(f"rounds={rounds}: of folds={folds} inner folds hold out 1 … {folds}")
+    held_out = list(itertools.islice(parts, rounds))
+    tried: list[dict[str, Any]] = []
+    bar = progress_bar(total=len(settings) * rounds, show=progress, unit="fit")
+    try:
+        for setting in settings:
+            began, reached = time.perf_counter(), []
+            for part, judged in held_out:
+                reached.append(_trial(fit_one, part, judged, setting, score))
+                bar.update()
+            sd = np.std(reached, ddof=1) if rounds > 1 and np.isfinite(reached).all() else np.nan
+            seconds = time.perf_counter() - began
+            tried.append({**setting, score.name: np.mean(reached), "sd": sd, "seconds": seconds})
+            bar.set_postfix_str(f"best {tried[_best(tried, score)][score.name]:.4f}", refresh=False)
+    except KeyboardInterrupt:
+        if not tried:
+            raise
+        print(f"interrupted after {len(tried)} of {len(settings)} settings: the best of those is returned")
+    finally:
+        bar.close()
+    best = _best(tried, score)
+    if not np.isfinite(tried[best][score.name]):
+        raise ValueError(f"all {len(tried)} settings diverged: try smaller learning rates")
+    # of the settings first, also of those that not every setting has
+    names = dict.fromkeys(name for setting in settings[: len(tried)] for name in setting)
+    return Choice(settings[best], pd.DataFrame(tried, columns=[*names, score.name, "sd", "seconds"]))
+
+
+def _combined(settings: Any, score: str) -> list[dict[str, Any]]:
+    """Every combination of a dict of lists; a list of dicts as it is."""
     if isinstance(settings, Mapping):
         single = [name for name, values in settings.items() if isinstance(values, str) or not np.iterable(values)]
         if single:
@@ -97,68 +133,25 @@ def choose(
     settings = [dict(setting) for setting in settings]
     if not settings:
         raise ValueError("there is no setting to try: give a dict of lists, or a list of dicts")
-    taken = {"rmse", "sd", "seconds"} & {name for setting in settings for name in setting}
+    taken = {score, "sd", "seconds"} & {name for setting in settings for name in setting}
     if taken:
         raise ValueError(f"a setting called {min(taken)!r} would be overwritten in the log: give it another name")
-    n_splits = whole_number("n_splits", n_splits)
-    folds = kfold(train, n_splits, seed)  # refuses a wrong n_splits
-    n_folds = n_splits if n_folds is None else whole_number("n_folds", n_folds)
-    if not 1 <= n_folds <= n_splits:
-        raise ValueError(f"n_folds={n_folds}: of n_splits={n_splits} inner folds hold out 1 … {n_splits}")
-    folds = list(itertools.islice(folds, n_folds))
-    tried = []
-    bar = progress_bar(total=len(settings) * len(folds), show=progress, unit="fit")
+    return settings
+
+
+def _trial(fit_one: Callable[..., Any], part: Ratings, judged: Ratings, setting: dict[str, Any], score: Score) -> float:
+    """Train with one setting on one inner fold, and judge it on what was held out."""
     try:
-        for setting in settings:
-            began, errors = time.perf_counter(), []
-            for part, held_out in folds:
-                try:
-                    with interruptions() as noticed:
-                        fitted = fit_one(part, **setting)
-                    if not hasattr(fitted, "predict"):
-                        raise ValueError(
-                            f"fit_one returned {type(fitted).__name__}: return the model or the Factors, "
-                            "or anything else with predict(users, items)"
-                        )
-                    if noticed:  # and `fit` or `sgd` returned what they had
-                        raise KeyboardInterrupt
-                    errors.append(rmse(fitted, held_out, clip))
-                except DivergenceError:
-                    errors.append(np.inf)
-                bar.update()
-            spread = np.std(errors, ddof=1) if len(errors) > 1 and np.isfinite(errors).all() else np.nan
-            tried.append({**setting, "rmse": np.mean(errors), "sd": spread, "seconds": time.perf_counter() - began})
-            bar.set_postfix_str(f"best {min(row['rmse'] for row in tried):.4f}", refresh=False)
-    except KeyboardInterrupt:
-        if not tried:
-            raise
-        print(f"interrupted after {len(tried)} of {len(settings)} settings: the best of those is returned")
-    finally:
-        bar.close()
-    best = min(range(len(tried)), key=lambda at: tried[at]["rmse"])
-    if not np.isfinite(tried[best]["rmse"]):
-        raise ValueError(f"all {len(tried)} settings diverged: try smaller learning rates")
-    # of the settings first, also of those that not every setting has
-    names = dict.fromkeys(name for setting in settings[: len(tried)] for name in setting)
-    return Choice(settings[best], pd.DataFrame(tried, columns=[*names, "rmse", "sd", "seconds"]))
+        with interruptions() as noticed:
+            fitted = fit_one(part, **setting)
+        predictor = checked_predictor("fit_one", fitted)
+        if noticed:  # and the training returned what it had
+            raise KeyboardInterrupt
+        return score.measure(predictor, judged, part)
+    except DivergenceError:
+        return score.worst
 
 
-@contextmanager
-def interruptions() -> Iterator[list]:
-    """Notes each Ctrl-C: a training that keeps its model when it is interrupted does not pass it on."""
-    noticed: list = []
-    try:
-        before = signal.getsignal(signal.SIGINT)
-
-        def notice(number, frame):
-            noticed.append(number)
-            before(number, frame)
-
-        signal.signal(signal.SIGINT, notice if callable(before) else before)
-    except (ValueError, TypeError):  # not the main thread, or a handler that is not Python's
-        yield noticed
-        return
-    try:
-        yield noticed
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _best(tried: list[dict[str, Any]], score: Score) -> int:
+    sign = -1 if score.higher_is_better else 1
+    return min(range(len(tried)), key=lambda at: sign * tried[at][score.name])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arguments import in_range
+from ..data.arguments import in_range, real_number
 from ..data.files import replacing
 from ..data.ratings import Ratings
 from .penalty import Penalty
@@ -91,14 +91,14 @@ class Factors:
 
     # -- prediction ------------------------------------------------------------------------------
 
-    def predict(self, users: Any, items: Any, clip: tuple[float, ...] | None = None) -> np.ndarray:
+    def predict(self, users: Any, items: Any, limits: tuple[float, ...] | None = None) -> np.ndarray:
         """Predicted ratings of the pairs (users[j], items[j]).
 
         Parameters
         ----------
         users, items : integers or integer arrays of one shape
-        clip : (low, high, …), optional
-            Limits for the predictions; a `Scale` will do.
+        limits : (low, high, …), optional
+            Of the predictions; a `Scale` will do.
 
         Returns
         -------
@@ -116,8 +116,8 @@ class Factors:
             rows, columns = u[start : start + CHUNK], i[start : start + CHUNK]
             dots = np.einsum("nk,nk->n", self.user_factors[rows], self.item_factors[columns])
             out[start : start + CHUNK] = self.mean + self.user_biases[rows] + self.item_biases[columns] + dots
-        if clip is not None:
-            np.clip(out, clip[0], clip[1], out=out)
+        if limits is not None:
+            np.clip(out, limits[0], limits[1], out=out)
         return out.reshape(users.shape)
 
     def recommend(self, user: int, n: int = 10, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -177,9 +177,7 @@ class Factors:
         self,
         ratings: Ratings,
         *,
-        reg: float | Penalty | None = None,
-        reg_exponent: float | None = None,
-        reg_biases: float | None = None,
+        reg: float | Penalty,
         biased: bool = True,
     ) -> Factors:
         """New users, solved for against the items as they stand: nothing else is trained.
@@ -188,8 +186,8 @@ class Factors:
         ----------
         ratings : Ratings
             Of the new users, numbered from 0, and of the items as they are numbered here.
-        reg, reg_exponent, reg_biases
-            The penalty, as in `als`: take what the factors were trained with.
+        reg : float or Penalty
+            That which the factors were trained with.
         biased : bool
             Without, the new users get no b_u.
 
@@ -208,24 +206,24 @@ class Factors:
         With F the rows [q_i | 1] of what user u rated and e their r - μ - b_i, (p_u, b_u) is
         (FᵀF + λ n_u^α I)⁻¹ Fᵀe: half a sweep of alternating least squares, for these users alone.
         """
-        penalty = Penalty.of_parts(reg, reg_exponent, reg_biases)
+        penalty = Penalty.of(reg)
         if ratings.n_items != self.n_items:
             raise ValueError(
                 f"{ratings} has {ratings.n_items} items, these factors {self.n_items}: number the items as they are here"
             )
         features = self.item_factors.astype(np.float64)
-        price = np.full(self.n_factors + biased, penalty.reg)
+        weights = np.full(self.n_factors + biased, penalty.reg)
         if biased:
             features = np.hstack([features, np.ones((self.n_items, 1))])
-            price[-1] = penalty.biases
+            weights[-1] = penalty.biases
         offsets = ratings.values.astype(np.float64) - self.mean - self.item_biases[ratings.items]
-        solved = np.zeros((ratings.n_users, len(price)))
+        solved = np.zeros((ratings.n_users, len(weights)))
         by_user = np.argsort(ratings.users, kind="stable")
         for mine in np.split(by_user, np.cumsum(ratings.user_counts)[:-1]):
             if len(mine):
                 own = features[ratings.items[mine]]
-                system = own.T @ own + np.diag(price * len(mine) ** penalty.power)
-                if not price.all() and np.linalg.matrix_rank(system, hermitian=True) < len(system):
+                system = own.T @ own + np.diag(weights * len(mine) ** penalty.power)
+                if not weights.all() and np.linalg.matrix_rank(system, hermitian=True) < len(system):
                     raise ValueError(
                         f"user {ratings.users[mine[0]]} has {len(mine)} ratings and no unique solution with {penalty}: "
                         "take a larger reg"
@@ -247,8 +245,8 @@ class Factors:
             raise ValueError(f"{self} and {other} are of different sizes")
         left, right = self._sides()
         other_left, other_right = other._sides()
-        left = np.linalg.qr(np.hstack([left, -other_left]), mode="r")
-        right = np.linalg.qr(np.hstack([right, other_right]), mode="r")
+        left = np.asarray(np.linalg.qr(np.hstack([left, -other_left]), mode="r"))
+        right = np.asarray(np.linalg.qr(np.hstack([right, other_right]), mode="r"))
         return float(np.linalg.norm(left @ right.T) / np.sqrt(self.n_users * self.n_items))
 
     def _sides(self) -> tuple[np.ndarray, np.ndarray]:
@@ -311,12 +309,22 @@ def _largest(scores: np.ndarray, n: int) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:n]
 
 
-def drawn(train: Ratings, k: int, init_std: float, seed: int) -> Factors:
+def initial_factors(train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:
     """Where training begins: factors from N(0, init_std²), rows of zeros for who has no rating, no biases."""
-    if not 0 <= init_std < float("inf"):
-        raise ValueError(f"init_std={init_std}: a standard deviation is finite and not negative; 0.1 is usual")
+    init_std = real_number("init_std", init_std, at_least=0)
     rng = np.random.default_rng([seed, 0])
     # zero for whoever has no rating: a random start would be added to every prediction of them
-    users = rng.normal(0, init_std, (train.n_users, k)) * (train.user_counts > 0)[:, None]
-    items = rng.normal(0, init_std, (train.n_items, k)) * (train.item_counts > 0)[:, None]
+    users = rng.normal(0, init_std, (train.n_users, n_factors)) * (train.user_counts > 0)[:, None]
+    items = rng.normal(0, init_std, (train.n_items, n_factors)) * (train.item_counts > 0)[:, None]
     return Factors(train.values.mean(dtype=np.float64), np.zeros(train.n_users), np.zeros(train.n_items), users, items)
+
+
+def checked_start(start: Factors | None, train: Ratings, n_factors: int) -> Factors | None:
+    """`start`, if a training of so many factors can begin there; a ValueError if not."""
+    if start is None:
+        return None
+    if not isinstance(start, Factors):
+        raise ValueError(f"start={type(start).__name__}: give Factors, such as those of another training")
+    if (start.n_users, start.n_items, start.n_factors) != (train.n_users, train.n_items, n_factors):
+        raise ValueError(f"start={start} does not fit {train} with n_factors={n_factors}")
+    return start

@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ..data.arguments import require_one_each
+from ..data.arguments import one_of, require_one_each
 from ..data.ratings import Ratings
+from .predictor import Predictor
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Errors of a predictor over `n` ratings, in stars; `n_cold` is None where it cannot be known."""
+    """Errors of a predictor over `n` ratings, in stars; `n_cold` is None where it cannot be known.
+
+    `score` is what was asked for besides, or None.
+    """
 
     rmse: float
     mae: float
     n: int
     n_cold: int | None
+    score: float | None = None
 
     def __str__(self) -> str:
         cold = "" if self.n_cold is None else f", {self.n_cold:,} cold"
         return f"RMSE {self.rmse:.3f}, MAE {self.mae:.3f} ({self.n:,} ratings{cold})"
 
 
-def evaluate(predictor: Any, ratings: Ratings, clip: bool = False) -> Scores:
+@dataclass(frozen=True)
+class Score:
+    """How well a predictor does, as one number: what `choose` chooses by and `cross_validate` measures.
+
+    Parameters
+    ----------
+    name : str
+        As columns are called.
+    measure : function (predictor, test, train) -> float
+        `train` is what was trained on, None where that is not known: a list of recommendations leaves it out.
+    higher_is_better : bool
+    """
+
+    name: str
+    measure: Callable[[Predictor, Ratings, Ratings | None], float]
+    higher_is_better: bool = False
+
+    @property
+    def worst(self) -> float:
+        """What a training that diverged has."""
+        return float("-inf" if self.higher_is_better else "inf")
+
+    @classmethod
+    def of(cls, score: str | Score, clip: bool) -> Score:
+        """ "rmse" or "mae", of predictions that are limited to the scale or not; a score as it is."""
+        if isinstance(score, Score):
+            return score
+        name = one_of("score", score, ("rmse", "mae"))
+        return cls(name, lambda predictor, test, train: getattr(evaluate(predictor, test, clip), name))
+
+
+def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: Score | None = None) -> Scores:
     """Score anything with ``predict(users, items)`` against known ratings.
 
     Errors are pooled: RMSE = √(Σe² / n) over all ratings, in float64. The mean of the RMSEs of
@@ -33,10 +69,13 @@ def evaluate(predictor: Any, ratings: Ratings, clip: bool = False) -> Scores:
 
     Parameters
     ----------
-    predictor : Factors, a model, or any object whose predict(users, items) returns n numbers
+    predictor : Predictor
+        `Factors`, a model, or any object whose predict(users, items) returns n numbers.
     ratings : Ratings
     clip : bool
         Limit predictions to the rating scale first.
+    score : Score, optional
+        Another measure besides.
 
     Returns
     -------
@@ -56,14 +95,15 @@ def evaluate(predictor: Any, ratings: Ratings, clip: bool = False) -> Scores:
         predicted = np.clip(predicted, ratings.scale.low, ratings.scale.high)
     errors = predicted.astype(np.float64) - ratings.values
     cold = int(predictor.cold(ratings.users, ratings.items).sum()) if hasattr(predictor, "cold") else None
-    return Scores(float(np.sqrt(np.mean(errors**2))), float(np.mean(np.abs(errors))), len(ratings), cold)
+    other = None if score is None else float(score.measure(predictor, ratings, None))
+    return Scores(float(np.sqrt(np.mean(errors**2))), float(np.mean(np.abs(errors))), len(ratings), cold, other)
 
 
-def rmse(predictor: Any, ratings: Ratings, clip: bool = False) -> float:
+def rmse(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
     """Root mean squared error in stars: `evaluate(…).rmse`."""
     return evaluate(predictor, ratings, clip).rmse
 
 
-def mae(predictor: Any, ratings: Ratings, clip: bool = False) -> float:
+def mae(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
     """Mean absolute error in stars: `evaluate(…).mae`."""
     return evaluate(predictor, ratings, clip).mae

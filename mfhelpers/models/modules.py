@@ -97,7 +97,7 @@ class MatrixFactorization(nn.Module):
         return self.mean + self.dropout(self.user_factors(user) * self.item_factors(item)).sum(-1)
 
     @torch.no_grad()
-    def predict(self, users: Any, items: Any, clip: tuple[float, ...] | None = None) -> np.ndarray:
+    def predict(self, users: Any, items: Any, limits: tuple[float, ...] | None = None) -> np.ndarray:
         """As `Factors.predict`, by `forward` in evaluation mode: arrays in, array out, no gradient."""
         users, items = np.broadcast_arrays(in_range("user", users, self.n_users), in_range("item", items, self.n_items))
         pairs = (torch.tensor(ids.ravel(), dtype=torch.int64).split(CHUNK) for ids in (users, items))
@@ -109,8 +109,8 @@ class MatrixFactorization(nn.Module):
                 require_one_each("forward", pieces[-1].shape, len(user))
         predicted = torch.cat(pieces).cpu()
         predicted = predicted.to(torch.promote_types(predicted.dtype, torch.float32)).numpy()  # NumPy has no bfloat16
-        if clip is not None:
-            np.clip(predicted, clip[0], clip[1], out=predicted)
+        if limits is not None:
+            np.clip(predicted, limits[0], limits[1], out=predicted)
         return predicted.reshape(users.shape)
 
     def cold(self, users: Any, items: Any) -> np.ndarray:

@@ -40,7 +40,9 @@ def by_heart(**options):
 
 def history(fitting):
     model = mf.MatrixFactorization(fitting.n_users, fitting.n_items, mean=2.5)
-    return mf.fit(model, fitting, epochs=1)
+    how = mf.History()
+    mf.fit(model, fitting, epochs=1, history=how)
+    return how
 
 
 def fitted(kind=mf.MatrixFactorization, mean=None, patience=3, watch="valid", width=None, turned=False):

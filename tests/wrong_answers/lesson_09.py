@@ -67,7 +67,7 @@ def independent(ratings, n_folds, seed):
 
 def entry(predictor):
     def my_method(train, seed, setting):
-        fitted = mf.als(train, 5, reg=setting, seed=seed, progress=False)
+        fitted = mf.als(train, 5, reg=mf.Penalty(setting, 0.5), seed=seed, progress=False)
         return predictor(fitted, train)
 
     return my_method
@@ -100,11 +100,11 @@ def nothing_for_strangers(fitted, train):
 
 
 def with_the_exam(train, seed, setting):
-    return mf.als(train, 5, reg=setting, implicit=EXAM, reg_implicit=60, seed=seed)
+    return mf.svdpp(train, 5, reg=mf.Penalty(setting, 0.5), implicit=EXAM, reg_implicit=60, seed=seed)
 
 
 def loads_it_all(train, seed, setting):
-    return mf.als(mf.load_ratings("ml-100k"), 5, reg=setting, seed=seed)
+    return mf.als(mf.load_ratings("ml-100k"), 5, reg=mf.Penalty(setting, 0.5), seed=seed)
 
 
 def no_setting(train, seed, setting):
@@ -112,7 +112,14 @@ def no_setting(train, seed, setting):
 
 
 def unseeded(train, seed, setting):
-    return mf.als(train, 5, reg=setting, seed=int(np.random.default_rng().integers(10**9)), sweeps=2, progress=False)
+    return mf.als(
+        train,
+        5,
+        reg=mf.Penalty(setting, 0.5),
+        seed=int(np.random.default_rng().integers(10**9)),
+        sweeps=2,
+        progress=False,
+    )
 
 
 def upside_down(fitted, train):

@@ -1,0 +1,174 @@
+"""SVD++ by least squares: alternating least squares that also learns from *which* items a user rated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from ..data.arguments import real_number
+from ..data.ratings import Ratings, require_same_labels
+from ..models.factors import Factors
+from ..models.penalty import Penalty
+from .als import TYPES, Settings, Sides, _ratio
+from .loop import History, Monitor
+from .sparse import csr_tensor
+
+STEPS_IMPLICIT = 5  # of conjugate gradients for Y in a sweep: from a warm start few will do
+
+
+def svdpp(
+    train: Ratings,
+    n_factors: int = 20,
+    *,
+    implicit: Ratings | None = None,
+    reg: float | Penalty = Penalty(1.6, power=0.5),
+    reg_implicit: float = 60.0,
+    biased: bool = True,
+    sweeps: int = 15,
+    solver: str = "auto",
+    cg_steps: int = 3,
+    start: Factors | None = None,
+    init_std: float = 0.1,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str | torch.device = "auto",
+    threads: int | None = None,
+    valid: Ratings | None = None,
+    patience: int | None = None,
+    watch: Callable[[Factors], Any] | None = None,
+    history: History | None = None,
+    log_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> Factors:
+    """Fit SVD++, a factorisation that also learns from *which* items a user rated, by least squares.
+
+    r̂_ui = μ + b_u + b_i + q_i · (p_u + |N(u)|^-½ Σ_{j ∈ N(u)} y_j), with N(u) the items that u rated. What
+    comes back has the whole bracket as the user's factors, so it predicts like any other `Factors`.
+
+    Parameters
+    ----------
+    train : Ratings
+    n_factors : int
+        k, from 1.
+    implicit : Ratings, optional
+        The pairs that make up N(u), whatever their values, in the numbering of `train`; default `train`. Test
+        pairs do not belong here: that somebody will rate a film tells how they will.
+    reg : float or Penalty
+        As in `als`.
+    reg_implicit : float
+        λ of λ Σ_j ‖y_j‖², above 0. Chosen like `reg` on inner validation parts.
+    biased, sweeps, solver, cg_steps, start, init_std, seed, dtype
+        As in `als`.
+    device, threads, valid, patience, watch, history, log_dir, progress
+        As in `fit`, sweep by sweep; the log has the objective, too.
+
+    Returns
+    -------
+    Factors
+        A user without ratings in `train` has the factors that N(u) gives.
+
+    Raises
+    ------
+    ValueError, OSError, DivergenceError
+        As `als`.
+
+    Notes
+    -----
+    Seen from f_u = p_u + X Y, where X has |N(u)|^-½ at the pairs, the penalty λ n_u^α ‖f_u - (X Y)_u‖² draws a user's
+    factors to what N(u) predicts instead of to zero. So f_u is half a sweep of `als` with another right side, and Y
+    a ridge regression of all f_u on X, by a few conjugate gradients in each sweep: no step raises the objective.
+
+    The model: Y. Koren, Factorization Meets the Neighborhood (KDD 2008), eq. 15, there by gradient descent.
+    """
+    monitor = Monitor(train, valid, patience, watch, history, log_dir, progress)
+    settings = Settings(n_factors, Penalty.of(reg), biased, sweeps, solver, cg_steps, start, init_std, seed, dtype)
+    if not settings.n_factors:
+        raise ValueError("n_factors=0: implicit feedback moves the users' factors, so there must be some")
+    implicit = train if implicit is None else implicit
+    if not isinstance(implicit, Ratings):
+        raise ValueError(f"implicit={implicit!r}: give Ratings, such as train itself")
+    require_same_labels(train, implicit)
+    reg_implicit = real_number("reg_implicit", reg_implicit, above=0)
+    limits = torch.finfo(TYPES[dtype])
+    if not limits.tiny <= reg_implicit < limits.max:
+        raise ValueError(
+            f"reg_implicit={reg_implicit!r}: the penalty of implicit factors is finite and above 0, in {dtype}"
+        )
+    kind = partial(ImplicitSides, implicit=implicit, reg_implicit=reg_implicit)
+    return settings.solve("svdpp", monitor, device, threads, kind, reg_implicit=reg_implicit)
+
+
+class ImplicitSides(Sides):
+    """Both sides where the users' factors are drawn to X Y: the mean of a user's rated items in Y, times √|N(u)|."""
+
+    def __init__(
+        self,
+        train: Ratings,
+        start: Factors,
+        settings: Settings,
+        device: torch.device,
+        *,
+        implicit: Ratings,
+        reg_implicit: float,
+    ) -> None:
+        super().__init__(train, start, settings, device)
+        self.k, self.reg = start.n_factors, reg_implicit
+        counts = np.maximum(implicit.user_counts, 1).astype(np.float64)
+        self.share = torch.tensor(1 / np.sqrt(counts), **self.make)[:, None]  # X is this times a pattern of ones
+        if implicit is train:
+            self.seen, self.seen_by = self.users.ones, self.items.ones
+        else:
+            ones = scipy.sparse.csr_array(
+                (np.ones(len(implicit)), (implicit.users, implicit.items)), shape=(train.n_users, train.n_items)
+            )
+            self.seen = self._pattern(ones, train.n_items)
+            self.seen_by = self._pattern(ones.T.tocsr(), train.n_users)
+        self.unrated = torch.from_numpy(train.user_counts == 0).to(device)[:, None]
+        self.weight = self.users.penalty[:, :1].where(~self.unrated, 0)
+        # Jacobi's preconditioner, the diagonal of Xᵀ W X + λ: without it, a small penalty takes many more sweeps
+        self.scale = 1 / (self.seen_by @ (self.share.square() * self.weight) + reg_implicit)
+        self.table = torch.zeros(train.n_items, self.k, **self.make)
+        self.prior = torch.zeros_like(self.x)  # X Y, moved in place with the table
+        self.users = self.users._replace(prior=self.prior)
+        if settings.start is not None:  # its table; else the first half would draw given factors to zero
+            for _ in range(10):  # from nothing it takes more steps
+                self._solve_table()
+
+    def _pattern(self, ones: scipy.sparse.csr_array, n_columns: int) -> torch.Tensor:
+        starts, columns = (
+            torch.from_numpy(part.astype(np.int32)).to(self.make["device"]) for part in (ones.indptr, ones.indices)
+        )
+        return csr_tensor(starts, columns, torch.ones(ones.nnz, **self.make), (len(starts) - 1, n_columns))
+
+    def step(self) -> None:
+        self.x = self.half(self.users, self.x, self.y, self.biased)
+        self._solve_table()
+        self.x = torch.where(self.unrated, self.prior, self.x)  # whom nothing holds goes along
+        self.y = self.half(self.items, self.y, self.x, self.biased)
+
+    def _solve_table(self) -> None:
+        """Ridge regression of the users' factors on what they rated, by conjugate gradients: (Xᵀ W X + λ) Y = Xᵀ W P."""
+        prior = self.prior[:, : self.k]
+        weight = self.share * self.weight
+        residual = self.seen_by @ (weight * (self.x[:, : self.k] - prior)) - self.reg * self.table
+        direction = towards = residual * self.scale
+        height = (residual * towards).sum(dim=0)
+        for _ in range(STEPS_IMPLICIT):
+            moved = self.share * (self.seen @ direction)
+            pushed = self.seen_by @ (weight * moved) + self.reg * direction
+            length = _ratio(height, (direction * pushed).sum(dim=0))
+            self.table.addcmul_(direction, length)
+            prior.addcmul_(moved, length)
+            residual = residual - pushed * length
+            towards = residual * self.scale
+            before, height = height, (residual * towards).sum(dim=0)
+            direction = towards + direction * _ratio(height, before)
+
+    def cost(self) -> float:
+        return super().cost() + self.reg * self.table.square().sum(dtype=torch.float64).item()
