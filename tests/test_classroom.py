@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mfhelpers.__main__ import main
 from mfhelpers.course import classroom, notebooks
+from mfhelpers.course.commands import main
 
 LESSON = "00_movielens"
 

@@ -109,7 +109,7 @@ def test_an_old_python(examine, monkeypatch):
     assert_only(examine(), "python", r"too old: the course needs 4\.0 or later")
 
 
-@pytest.mark.parametrize("name", ["__init__", "__main__", "course/__init__", "course/doctor"])
+@pytest.mark.parametrize("name", ["__init__", "__main__", "course/__init__", "course/commands", "course/doctor"])
 def test_an_old_python_gets_as_far_as_the_doctor(name):
     ast.parse((ROOT / "mfhelpers" / f"{name}.py").read_text(encoding="utf8"), feature_version=(3, 8))
 

@@ -145,15 +145,7 @@ class Settings:
             self.solver = "exact" if self.n_factors <= EXACT_UP_TO else "cg"
         one_of("dtype", self.dtype, TYPES)
 
-    def solve(
-        self,
-        name: str,
-        monitor: Monitor,
-        device: str | torch.device,
-        threads: int | None,
-        kind: Callable[[Ratings, Factors, Settings, torch.device], Sides],
-        **more: Any,
-    ) -> Factors:
+    def solve(self, name: str, monitor: Monitor, device: Any, threads: int | None, kind: Any, **more: Any) -> Factors:
         """Sweep over sides of a kind, watched; `name` and `more` belong to the log."""
         train = monitor.train
         self._require_unique(train)
@@ -227,11 +219,8 @@ class Sides(Stepper):
         self.items = self._side(places.tocsc(), values, ones)
         self.x = self._table(start.user_factors, start.user_biases)
         self.y = self._table(start.item_factors, start.item_biases)
-        self.half: Callable[..., torch.Tensor] = (
-            _exact(self.x.shape[1], max(len(self.x), len(self.y)), device)
-            if self.exact
-            else _conjugate_gradients(settings.cg_steps)
-        )
+        larger = max(len(self.x), len(self.y))
+        self.half = _exact(self.x.shape[1], larger, device) if self.exact else _conjugate_gradients(settings.cg_steps)
 
     def _table(self, factors: np.ndarray, biases: np.ndarray) -> torch.Tensor:
         table = np.column_stack([factors, biases]) if self.biased else factors

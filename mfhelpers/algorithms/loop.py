@@ -110,23 +110,7 @@ class History:
 
 @dataclass
 class Monitor:
-    """What watches a training: the arguments that every algorithm takes with one meaning, and hands on to `run`.
-
-    Parameters
-    ----------
-    train : Ratings
-    valid : Ratings, optional
-        Judged after every epoch or sweep, and never trained on.
-    patience : int, optional
-        Stop when `valid` has not improved for so many of them, and return the best. Needs `valid`.
-    watch : function, optional
-        Called after each with what would predict now: `Factors`, or the model.
-    history : History, optional
-        An empty one, to be filled.
-    log_dir : path, optional
-        A new folder for TensorBoard's event files.
-    progress : bool
-        Show a bar for what takes over two seconds.
+    """What watches a training: arguments that every algorithm takes with the meaning they have in `fit`.
 
     Raises
     ------
@@ -172,30 +156,16 @@ class Monitor:
 
 
 class Stepper:
-    """An algorithm, as `run` sees it. A new one has a `step` and a `predictor`; the rest has an answer here.
+    """An algorithm, as `run` sees it. A new one has a `step` and a `predictor`; the rest has an answer here."""
 
-    Attributes
-    ----------
-    unit, kept, setting, remedy : str
-        How messages name a step, what an interruption keeps, what a divergence is blamed on, and what helps.
-    always_judged : bool
-        Whether the errors after each step are measured though nobody asked.
-    converged : bool
-        Set it when another step would change nothing.
-    settings : dict
-        What the log's table of hyper-parameters shows.
-    resources : Resources
-        Where it runs, for the history.
-    best : Any
-        What `keep` returned in the best epoch, if there is early stopping.
-    """
-
-    unit, kept = "epoch", "the factors so far are kept"
-    setting, remedy = "", "Try a tenth of the learning rate."
-    always_judged = converged = False
-    settings: dict[str, Any] = {}
-    resources: Resources | None = None
-    best: Any = None
+    unit = "epoch"  # or sweep: how messages call a step
+    kept = "the factors so far are kept"  # what an interruption says
+    setting, remedy = "", "Try a tenth of the learning rate."  # what a divergence blames, and what helps
+    always_judged = False  # whether errors are measured after each step though nobody asked
+    converged = False  # to be set when another step would change nothing
+    settings: dict[str, Any] = {}  # for the log's table of hyper-parameters
+    resources: Resources | None = None  # where it runs, for the history
+    best: Any = None  # what `keep` returned in the best epoch, if there is early stopping
 
     def step(self) -> float | None:
         """One epoch or sweep. Returns the RMSE that it met on its way, where that costs nothing."""

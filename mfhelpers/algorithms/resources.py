@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +36,11 @@ class Resources:
         `blas` limits NumPy's and SciPy's products too, which takes a millisecond to arrange.
         """
         before = torch.get_num_threads()
-        limits = threadpool_limits(self.threads) if blas else None
         torch.set_num_threads(self.threads)
         try:
-            yield
+            with threadpool_limits(self.threads) if blas else nullcontext():
+                yield
         finally:
-            if limits is not None:
-                limits.restore_original_limits()
             torch.set_num_threads(before)
 
 
@@ -53,23 +51,10 @@ def choose_resources(
     model: Any = None,
     refusal: Callable[[str], str | None] = lambda kind: None,
 ) -> Resources:
-    """The device and the threads for steps of `step` ratings.
+    """The device and the threads for steps of `step` ratings with the `n_factors` of a model.
 
-    Parameters
-    ----------
-    device, threads
-        What was asked for; "auto" and None leave the choice to this function.
-    step : int
-        Ratings in a step.
-    model : Factors or module, optional
-        With `n_factors`: the numbers of a step are that many times its ratings.
-    refusal : function of "cuda", "mps" …, optional
-        Why an algorithm cannot run there, as in "has no sparse products", or None.
-
-    Raises
-    ------
-    ValueError
-        If the device that was asked for is not there, or cannot be used; for a number of threads below 1.
+    "auto" and None leave the choice to this function. `refusal` says of "cuda", "mps" … why an algorithm cannot run
+    there, as in "has no sparse products", or None. A device that is not there or refused is a ValueError.
     """
     chosen, reason = choose_device(device, step, model, refusal)
     if threads is None:

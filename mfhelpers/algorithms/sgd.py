@@ -240,9 +240,7 @@ class _Engine(Stepper):
 class _Loop(_Engine):
     """One rating at a time."""
 
-    def __init__(
-        self, train: Ratings, start: Factors, settings: Settings, shuffling: np.random.Generator, device: torch.device
-    ) -> None:
+    def __init__(self, train: Ratings, start: Factors, settings: Settings, shuffling, device) -> None:
         super().__init__(train, settings)
         penalty = settings.penalty
         self.mean, self.shuffling = start.mean, None if settings.order == "surprise" else shuffling
@@ -282,14 +280,7 @@ class _Loop(_Engine):
 class _Batched(_Engine):
     """What both batched engines keep: P = [p | b_u | 1 | 0…] and Q = [q | 1 | b_i | 0…]."""
 
-    def __init__(
-        self,
-        train: Ratings,
-        start: Factors,
-        settings: Settings,
-        shuffling: np.random.Generator,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, train: Ratings, start: Factors, settings: Settings, shuffling, device) -> None:
         super().__init__(train, settings)
         self.start, self.shuffling, self.device = start, shuffling, device
         self.k = k = start.n_factors
@@ -388,14 +379,7 @@ class Minibatch(_Batched):
         return (total.item() / self.n_ratings) ** 0.5
 
     @staticmethod
-    def _move(
-        e: torch.Tensor,
-        other: torch.Tensor,
-        own: torch.Tensor,
-        steps: torch.Tensor,
-        regs: torch.Tensor,
-        rows: torch.Tensor,
-    ) -> torch.Tensor:
+    def _move(e, other, own, steps, regs, rows) -> torch.Tensor:
         """step (e · other - λ own), for each rating of a batch."""
         move = other * e[:, None]
         if len(regs) == 1:

@@ -107,16 +107,7 @@ def svdpp(
 class ImplicitSides(Sides):
     """Both sides where the users' factors are drawn to X Y: the mean of a user's rated items in Y, times √|N(u)|."""
 
-    def __init__(
-        self,
-        train: Ratings,
-        start: Factors,
-        settings: Settings,
-        device: torch.device,
-        *,
-        implicit: Ratings,
-        reg_implicit: float,
-    ) -> None:
+    def __init__(self, train: Ratings, start: Factors, settings: Settings, device, *, implicit, reg_implicit) -> None:
         super().__init__(train, start, settings, device)
         self.k, self.reg = start.n_factors, reg_implicit
         counts = np.maximum(implicit.user_counts, 1).astype(np.float64)

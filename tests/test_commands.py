@@ -10,8 +10,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from mfhelpers import __main__ as commands
-from mfhelpers.course import doctor, notebooks
+from mfhelpers.course import commands, doctor, notebooks
 from mfhelpers.data import movielens
 
 PACKAGE = Path(commands.__file__).parent

@@ -1,0 +1,76 @@
+"""Unit tests and notebooks side by side, one process a processor: what `make test` calls.
+
+    python tests/side_by_side.py [--processes N]
+
+Every notebook is executed once: compared with its stored outputs if real MovieLens is on this machine, else on
+simulated ratings. What a process said is printed whole when it is done. The exit code is 1 if any of them failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from conftest import real_data
+
+from mfhelpers.course import notebooks
+
+ROOT = Path(__file__).parents[1]
+PYTEST = ["-m", "pytest", "-q", "--no-header"]
+# from outside: with pytest's own --cov, nbval sets it up in each kernel, and hangs
+UNIT = ["-m", "coverage", "run", *PYTEST, "tests", "--ignore=tests/test_simulated.py", "--durations=20"]
+SIMULATED = "tests/test_simulated.py::test_runs_on_simulated_ratings_and_says_so"
+LONG = ("09", "06", "05", "04", "08")  # these lessons first, so that no long one is left for the end
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, default=min(4, os.cpu_count() or 1), help="default: %(default)s")
+    chosen = parser.parse_args()
+    os.chdir(ROOT)
+    # one thread and no progress bars: stored outputs shall be the same on every machine
+    os.environ |= {"OMP_NUM_THREADS": "1", "MFHELPERS_PROGRESS": "0", "PYTHONPATH": str(ROOT / "tests")}
+    began, failed, results = time.perf_counter(), [], []
+    print(f"MovieLens {'found' if real_data() else 'not found'}, {chosen.processes} processes", flush=True)
+    with ThreadPoolExecutor(chosen.processes) as pool:
+        running = {pool.submit(work, command): name for name, command in tasks().items()}
+        for done in as_completed(running):
+            code, seconds, said = done.result()
+            name, verdict = running[done], "ok" if code == 0 else f"FAILED ({code})"
+            print(f"\n=== {name}: {verdict} in {seconds:.0f} s\n{said}", flush=True)
+            results.append((seconds, name))
+            failed += [name] * (code != 0)
+    print("\nslowest:", ", ".join(f"{name} {seconds:.0f} s" for seconds, name in sorted(results, reverse=True)[:8]))
+    print(f"{time.perf_counter() - began:.0f} s in all. {'Failed: ' + ', '.join(failed) if failed else 'All is well.'}")
+    return 1 if failed else 0
+
+
+def tasks() -> dict[str, list[str]]:
+    """Name and arguments of Python for each process, in the order in which they begin."""
+    every = sorted(notebooks.all_with_outputs(), key=lambda path: (not path.name.startswith(LONG), path.name))
+    found = {"unit tests": UNIT}
+    for path in every:
+        name = path.relative_to(notebooks.folder()).with_suffix("").as_posix()
+        if real_data():
+            found[name] = [*PYTEST, str(path), "--nbs=strict"]
+        else:
+            found[name] = [*PYTEST, f"{SIMULATED}[{name}]", "--nbs=simulated"]
+    return found
+
+
+def work(command: list[str]) -> tuple[int, float, str]:
+    began = time.perf_counter()
+    with tempfile.TemporaryFile("w+", encoding="utf8", errors="replace") as said:
+        code = subprocess.run([sys.executable, *command], stdin=subprocess.DEVNULL, stdout=said, stderr=said).returncode
+        said.seek(0)
+        return code, time.perf_counter() - began, said.read().strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
