@@ -9,6 +9,8 @@ from importlib import import_module
 _HOMES = {
     "display.progress": ["progress"],
     "display.tensorboard": ["tensorboard"],
+    "data.features": ["Features"],
+    "data.interactions": ["Interactions"],
     "data.ratings": ["Ratings", "Scale"],
     "data.download": ["DownloadError"],
     "data.movielens": ["load_ratings", "DataError"],

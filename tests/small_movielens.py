@@ -16,6 +16,16 @@ from mfhelpers.data.movielens import DATASETS
 NAMES = ["ml-100k", "ml-1m", "ml-25m"]  # one of each format
 N_USERS, N_ITEMS, PER_USER = 4, 40, 25
 
+TAGS = """userId,movieId,tag,timestamp
+1,11,Quirky,1
+3,11,"café, Paris",2
+5,11, QUIRKY ,3
+1,8,  ,4
+3,5,NA,5
+7,5, ,6
+7,4,of a film that nobody rated,7
+"""
+
 
 def make_rows(half_stars):
     """(user, item, rating, timestamp), ids that leave gaps, every item rated, in no order."""
@@ -42,15 +52,19 @@ def make_files(name):
         films = [f"{i}|Amélie {i} (2001)|01-Jan-2001||http://x|{i % 2}|{int(i % 3 == 0)}|0\n" for i in ids]
         folds = {f"u{fold}.test": lines(rows[fold - 1 :: 5], "\t") for fold in range(1, 6)}
         genres = b"Action|0\nComedy|1\nDrama|2\n\n"
-        return {"u.data": lines(rows, "\t"), "u.item": "".join(films).encode("latin-1"), "u.genre": genres} | folds
+        users = b"7|30|F|none|02139\n1|24|M|writer|T8H1N\n5|7|M|student|55414\n3|73|F|NA|00000\n"
+        films = "".join(films).encode("latin-1")
+        return {"u.data": lines(rows, "\t"), "u.item": films, "u.genre": genres, "u.user": users} | folds
     if name == "ml-1m":
         films = [f"{i}::Amélie {i}: a fable (2001)::Comedy|Drama\n" for i in ids]
-        return {"ratings.dat": lines(rows, "::"), "movies.dat": "".join(films).encode("latin-1")}
+        users = b"1::F::1::10::48067\n3::M::56::0::02460-1234\n5::M::25::15::55117\n7::F::45::20::00231\n"
+        return {"ratings.dat": lines(rows, "::"), "movies.dat": "".join(films).encode("latin-1"), "users.dat": users}
     films = [f'{i},"Amélie, {i} (2001)",{"(no genres listed)" if i == 2 else "Comedy|Drama"}\n' for i in ids]
     head = b"userId,movieId,rating,timestamp\n"
     return {
         "ratings.csv": head + lines(rows, ","),
         "movies.csv": ("movieId,title,genres\n" + "".join(films)).encode(),
+        "tags.csv": TAGS.encode(),
     }
 
 

@@ -305,6 +305,12 @@ def test_the_real_ml_100k(real):
     assert ratings.genres[0] == "Animation|Children's|Comedy"
     assert "Misérables, Les (1995)" in ratings.titles
     assert np.bincount(ratings.folds).tolist() == [0] + [20_000] * 5
+    users, items = ratings.features.users, ratings.features.items
+    assert users.loc[0].tolist() == [24, "M", "technician", "85711"]
+    assert (users["age"].min(), users["age"].max(), users["occupation"].nunique()) == (7, 73, 21)
+    assert users["sex"].value_counts().to_dict() == {"M": 670, "F": 273}
+    assert (items["year"].min(), items["year"].max(), ratings.titles[items["year"].isna()]) == (1922, 1998, ["unknown"])
+    assert ratings.features.genre_flags().sum()[["Drama", "unknown"]].tolist() == [725, 2]
 
 
 def test_the_real_ml_latest_small(real):
@@ -315,6 +321,10 @@ def test_the_real_ml_latest_small(real):
     assert ratings.titles[0] == "Toy Story (1995)"
     assert ratings.genres[0] == "Adventure|Animation|Children|Comedy|Fantasy"
     assert ratings.folds is None
+    assert ratings.features.users is None
+    assert ratings.features.items.loc[0, ["year", "tags"]].tolist() == [1995, "fun|pixar"]
+    assert ratings.features.items["year"].isna().sum() == 12
+    assert (ratings.features.items["tags"] != "").sum() == 1554
 
 
 def test_the_real_sets_are_found_without_a_path(real, monkeypatch):

@@ -104,6 +104,7 @@ def test_without_a_network_ratings_are_simulated_in_the_shape_of_the_set(name, c
     ratings = load_ratings(name)
     dataset = DATASETS[name]
     assert ratings.source == "simulated"
+    assert ratings.features is None
     assert (len(ratings), ratings.n_users, ratings.n_items) == (dataset.n_ratings, N_USERS, N_ITEMS)
     assert ratings.scale == dataset.scale
     notice = capsys.readouterr().out

@@ -6,11 +6,14 @@ import hashlib
 import html
 import io
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
@@ -77,6 +80,15 @@ DATASETS = {
 }  # fmt: skip
 
 
+# user features: the file, what stands between the fields, and the fields after the id
+USER_FILES = {
+    "ml-100k": ("u.user", "|", ("age", "sex", "occupation", "zip_code")),
+    "ml-1m": ("users.dat", "::", ("sex", "age_group", "occupation_code", "zip_code")),
+}
+WHOLE = {"age": (1, 120), "age_group": (1, 120), "occupation_code": (0, 20)}  # numbers, with their limits
+YEAR = re.compile(r".*\((\d{4})(?:[-–]\d{0,4})?\)")  # the last "(1995)" of a title, or the first of "(2006–2007)"
+
+
 class DataError(ValueError):
     """Files that are there but are not the data set they should be."""
 
@@ -102,6 +114,9 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
     Ratings
         Users and items numbered in the order of their ids, ratings in the order of the file;
         titles and genres, and the official folds of ml-100k. `source` is "movielens" or "simulated".
+        `features.items` has year, genres and, of the sets with tags.csv, tags (lower case, joined by "|");
+        `features.users` age, sex, occupation and zip_code (ml-100k), or sex, age_group, occupation_code
+        and zip_code (ml-1m; its README has the codes). Simulated ratings have none: `features` is None.
 
     Raises
     ------
@@ -254,11 +269,15 @@ def _read(dataset: Dataset, place: Path) -> Ratings:
         with _opened(dataset, place) as files:
             users, items, values, timestamps = _read_columns(dataset, files)
             _verify(dataset, place, users, items, values, timestamps)
-            titles, genres = _read_items(dataset, files)
+            described = _read_users(dataset, files, users)
+            films = _read_items(dataset, files)
             folds = _read_folds(files, users, items) if dataset.name == "ml-100k" else None
         return Ratings.from_arrays(
             users, items, values, timestamps,
-            scale=dataset.scale, titles=titles, genres=genres, folds=folds, name=dataset.name, source="movielens",
+            scale=dataset.scale, folds=folds, name=dataset.name, source="movielens",
+            titles=dict(zip(films.index, films.pop("title").tolist(), strict=True)),
+            genres=dict(zip(films.index, films["genres"].tolist(), strict=True)),
+            user_features=described, item_features=films,
         )  # fmt: skip
     except DataError:
         raise
@@ -269,9 +288,12 @@ def _read(dataset: Dataset, place: Path) -> Ratings:
         ) from error
 
 
-def _table(file: IO[bytes], **options) -> pd.DataFrame:
-    with file:
-        return pd.read_csv(file, **options)
+def _table(files: _Files, member: str, **options) -> pd.DataFrame:
+    with files.open(member) as file:
+        try:
+            return pd.read_csv(file, **options)
+        except ValueError as error:
+            raise ValueError(f"{member}: {error}") from error
 
 
 def _read_columns(dataset: Dataset, files: _Files) -> tuple[np.ndarray, ...]:
@@ -285,7 +307,7 @@ def _read_columns(dataset: Dataset, files: _Files) -> tuple[np.ndarray, ...]:
     if "usecols" in layout:
         names = ["user", "_1", "item", "_2", "rating", "_3", "timestamp"]
         layout["usecols"] = list(types)
-    frame = _table(files.open(_main_file(dataset.name)), names=names, dtype=types, **layout)
+    frame = _table(files, _main_file(dataset.name), names=names, dtype=types, **layout)
     return tuple(frame[column].to_numpy() for column in types)
 
 
@@ -312,23 +334,63 @@ def _content(users, items, values, timestamps) -> str:
     return hashlib.sha256(b"".join(np.asarray(c).astype("<i8").tobytes() for c in columns)).hexdigest()
 
 
-def _read_items(dataset: Dataset, files: _Files) -> tuple[dict[int, str], dict[int, str]]:
-    """Titles and genres by item id."""
+def _read_users(dataset: Dataset, files: _Files, users: np.ndarray) -> pd.DataFrame | None:
+    """Features by user id; None of a set that has none, or without the file."""
+    member, separator, names = USER_FILES.get(dataset.name, ("", "", ()))
+    if not (member and files.has(member)):
+        return None
+    types = {name: np.int64 if name in WHOLE or name == "user" else str for name in ("user", *names)}
+    layout = dict(sep=separator, header=None, encoding="latin-1", keep_default_na=False)
+    layout["engine"] = "c" if len(separator) == 1 else "python"  # the quick one reads no "::"
+    frame = _table(files, member, names=list(types), dtype=types, **layout).set_index("user")
+    known = np.unique(users)
+    if not np.array_equal(np.sort(frame.index), known):
+        raise ValueError(f"{member} describes {len(frame)} users, not the {len(known)} of {_main_file(dataset.name)}")
+    for name, column in frame.items():
+        if name in WHOLE:
+            good = column.between(*WHOLE[name])
+        else:
+            good = column.isin(["M", "F"]) if name == "sex" else column.fillna("") != ""
+        if not good.all():
+            at = int(good.argmin())
+            raise ValueError(f"{member}: user {frame.index[at]} has the {name} {column.tolist()[at]!r}")
+    return frame
+
+
+def _read_items(dataset: Dataset, files: _Files) -> pd.DataFrame:
+    """Title, year, genres and, where there are some, tags by item id."""
     if dataset.name == "ml-100k":
-        frame = _table(files.open("u.item"), sep="|", header=None, encoding="latin-1")
+        frame = _table(files, "u.item", sep="|", header=None, encoding="latin-1", dtype={1: str}, keep_default_na=False)
         with files.open("u.genre") as file:
             names = [line.split("|")[0] for line in file.read().decode("latin-1").split("\n") if "|" in line]
-        flags = frame.iloc[:, 5 : 5 + len(names)].to_numpy(bool)
-        genres = ["|".join(np.array(names)[row]) for row in flags]
-        return dict(zip(frame[0], frame[1], strict=True)), dict(zip(frame[0], genres, strict=True))
-    if dataset.name == "ml-1m":
+        flags, names = frame.iloc[:, 5 : 5 + len(names)].to_numpy(bool), np.array(names)
+        ids, titles, genres = frame[0].tolist(), frame[1].tolist(), ["|".join(names[row]) for row in flags]
+    elif dataset.name == "ml-1m":
         with files.open("movies.dat") as file:
             lines = file.read().decode("latin-1").splitlines()
         rows = [line.split("::") for line in lines if line]
-        return {int(r[0]): r[1] for r in rows}, {int(r[0]): r[2] for r in rows}
-    frame = _table(files.open("movies.csv"), encoding="utf-8")
-    genres = frame["genres"].replace("(no genres listed)", "")
-    return dict(zip(frame["movieId"], frame["title"], strict=True)), dict(zip(frame["movieId"], genres, strict=True))
+        ids, titles, genres = [int(row[0]) for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+    else:
+        types = {"movieId": np.int64, "title": str, "genres": str}
+        frame = _table(files, "movies.csv", encoding="utf-8", dtype=types, keep_default_na=False)
+        ids, titles, genres = (frame[column].tolist() for column in types)
+        if "" in titles or "" in genres:  # none is empty in the original; a line that is cut gives one
+            raise ValueError("movies.csv: a film has no title or no genres")
+        genres = ["" if genre == "(no genres listed)" else genre for genre in genres]
+    years = [int(match[1]) if (match := YEAR.match(title)) else 0 for title in titles]
+    films = {
+        "title": titles,
+        "year": pd.arrays.IntegerArray(np.array(years, np.int64), np.equal(years, 0)),
+        "genres": genres,
+    }
+    if files.has("tags.csv"):
+        types = {"movieId": np.int64, "tag": str}
+        tags = _table(files, "tags.csv", encoding="utf-8", usecols=list(types), dtype=types, keep_default_na=False)
+        pairs = {(film, tag.strip().lower()) for film, tag in zip(*(tags[c].tolist() for c in types), strict=True)}
+        of_film = {film: "|".join(tag for _, tag in group) for film, group in groupby(sorted(pairs), itemgetter(0))}
+        # a tag of spaces alone sorts first, and leaves its stroke
+        films["tags"] = [of_film.get(film, "").removeprefix("|") for film in ids]
+    return pd.DataFrame(films, index=ids)
 
 
 def _read_folds(files: _Files, users: np.ndarray, items: np.ndarray) -> np.ndarray | None:
@@ -338,7 +400,7 @@ def _read_folds(files: _Files, users: np.ndarray, items: np.ndarray) -> np.ndarr
     folds, rows = np.zeros((users.max() + 1, items.max() + 1), np.int8), 0
     for fold in range(1, 6):
         options = dict(sep="\t", header=None, usecols=[0, 1], dtype=np.int64)
-        pairs = _table(files.open(f"u{fold}.test"), **options).to_numpy()
+        pairs = _table(files, f"u{fold}.test", **options).to_numpy()
         if (pairs > [users.max(), items.max()]).any() or (pairs < 0).any():
             raise DataError(f"{files.place}: u{fold}.test names users or items that u.data has not")
         folds[pairs[:, 0], pairs[:, 1]] = fold

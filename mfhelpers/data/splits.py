@@ -1,21 +1,24 @@
-"""Ways to hold ratings back: each gives (train, test), both numbered like the whole."""
+"""Ways to hold ratings or interactions back: each gives (train, test), both of their type and numbered like the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from .ratings import Ratings, require_same_labels
+from .interactions import Interactions, require_same_labels
+
+Rows = TypeVar("Rows", bound=Interactions)  # Ratings, too
 
 
-def random_split(ratings: Ratings, test: float = 0.2, seed: int = 0) -> tuple[Ratings, Ratings]:
+def random_split(ratings: Rows, test: float = 0.2, seed: int = 0) -> tuple[Rows, Rows]:
     """Hold back a random share of the ratings.
 
     Parameters
     ----------
-    ratings : Ratings
+    ratings : Ratings or Interactions
     test : float
         Share of the ratings to hold back, between 0 and 1; rounded to whole ratings.
     seed : int
@@ -23,7 +26,7 @@ def random_split(ratings: Ratings, test: float = 0.2, seed: int = 0) -> tuple[Ra
 
     Returns
     -------
-    train, test : Ratings
+    train, test : of the type of `ratings`
         Both in the order of `ratings`.
 
     Raises
@@ -37,7 +40,7 @@ def random_split(ratings: Ratings, test: float = 0.2, seed: int = 0) -> tuple[Ra
     return ratings[~chosen], ratings[chosen]
 
 
-def kfold(ratings: Ratings, folds: int = 5, seed: int = 42) -> Iterator[tuple[Ratings, Ratings]]:
+def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows, Rows]]:
     """Yield `folds` pairs (train, test) in which every rating is a test rating once.
 
     The folds are those of Surprise's ``KFold(folds, random_state=seed)`` over the same ratings
@@ -57,7 +60,7 @@ def kfold(ratings: Ratings, folds: int = 5, seed: int = 42) -> Iterator[tuple[Ra
     return ((ratings[np.concatenate(parts[:f] + parts[f + 1 :])], ratings[part]) for f, part in enumerate(parts))
 
 
-def official_folds(ratings: Ratings) -> Iterator[tuple[Ratings, Ratings]]:
+def official_folds(ratings: Rows) -> Iterator[tuple[Rows, Rows]]:
     """Yield the data set's own folds: u1 to u5 of ml-100k.
 
     Raises
@@ -72,7 +75,7 @@ def official_folds(ratings: Ratings) -> Iterator[tuple[Ratings, Ratings]]:
     return ((ratings[ratings.folds != fold], ratings[ratings.folds == fold]) for fold in np.unique(ratings.folds))
 
 
-def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
+def leave_last_out(ratings: Rows, n: int = 1) -> tuple[Rows, Rows]:
     """Hold back the last `n` ratings of each user by time; of two at the same second, the later in the list.
 
     Users with `n` ratings or fewer stay in the train part altogether.
@@ -93,12 +96,12 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
     return ratings[~last], ratings[last]
 
 
-def time_split(ratings: Ratings, test: float = 0.2) -> tuple[Ratings, Ratings]:
+def time_split(ratings: Rows, test: float = 0.2) -> tuple[Rows, Rows]:
     """Train on what was rated before a moment and test on what came after it.
 
     Parameters
     ----------
-    ratings : Ratings
+    ratings : Ratings or Interactions
     test : float
         Share of the ratings to hold back. Ratings of one second stay together, on the train side.
 
@@ -132,7 +135,7 @@ class ColdReport:
         return "\n".join(lines)
 
 
-def cold_report(train: Ratings, test: Ratings) -> ColdReport:
+def cold_report(train: Interactions, test: Interactions) -> ColdReport:
     """Count the users and items of `test` without a rating in `train`, and the ratings concerned.
 
     Raises
@@ -153,14 +156,14 @@ def cold_report(train: Ratings, test: Ratings) -> ColdReport:
     )
 
 
-def _n_test(ratings: Ratings, share: float) -> int:
+def _n_test(ratings: Interactions, share: float) -> int:
     n_test = round(share * len(ratings)) if 0 < share < 1 else 0
     if not 0 < n_test < len(ratings):
         raise ValueError(f"test={share}: of {len(ratings)} ratings both parts must get at least one; 0.2 is usual")
     return n_test
 
 
-def _timestamps(ratings: Ratings) -> np.ndarray:
+def _timestamps(ratings: Interactions) -> np.ndarray:
     if ratings.timestamps is None:
         raise ValueError(f"{ratings.name} has no timestamps, and a split by time needs them")
     return ratings.timestamps

@@ -128,8 +128,8 @@ class Factors:
         user : int
         n : int
             How many; fewer come back if fewer are left.
-        exclude : Ratings or array of item numbers, optional
-            What not to show: as `Ratings`, all that this user rated there.
+        exclude : Ratings, Interactions or array of item numbers, optional
+            What not to show: as `Ratings` or `Interactions`, all that this user has there.
 
         Returns
         -------

@@ -1,0 +1,392 @@
+"""Who did something with what, without a scale: clicks, plays, purchases."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from .features import Features, numbered_features, require_rows
+
+if TYPE_CHECKING:
+    import torch
+
+PER_ROW = ("users", "items", "weights", "values", "timestamps", "folds")
+LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactions:
+    """Interactions as a list of (user, item), each with a weight if it has one: plays, seconds, clicks.
+
+    What is not in the list was not observed, which is not the same as disliked. The arrays are checked
+    when the object is made and read-only afterwards, also after pickle and deepcopy. `Ratings` are
+    interactions with a value on a scale.
+
+    Parameters
+    ----------
+    users, items : int64 arrays, shape (n,)
+        Row and column numbers, 0 ≤ users < n_users and 0 ≤ items < n_items.
+    n_users, n_items : int
+        Size of the whole matrix, users and items without an interaction included.
+    weights : float32 array, shape (n,), optional
+        How much each counts, finite and above 0; None: each counts 1.
+    timestamps, user_ids, item_ids, titles, genres, folds, name, source, features : optional
+        As in `Ratings`.
+
+    Raises
+    ------
+    ValueError
+        As in `Ratings`, and for a weight that is not above 0 and finite.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    n_users: int
+    n_items: int
+    weights: np.ndarray | None = None
+    timestamps: np.ndarray | None = None
+    user_ids: np.ndarray | None = None
+    item_ids: np.ndarray | None = None
+    titles: np.ndarray | None = None
+    genres: np.ndarray | None = None
+    folds: np.ndarray | None = None
+    name: str = "interactions"
+    source: str = "arrays"
+    features: Features | None = None
+
+    # the words of messages, and the field that holds the amounts; without annotations, so they are no fields
+    _KIND, _ONE, _DOES, _AMOUNTS, _COLUMN = "an Interactions", "interaction", "has", "weights", "weight"
+
+    def __post_init__(self) -> None:
+        n, kind = len(self), type(self).__name__
+        if n == 0:
+            raise ValueError(f"there is no {self._ONE} in this selection: {self._KIND} holds at least one")
+        put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
+        for field, limit in (("users", self.n_users), ("items", self.n_items)):
+            put(field, _checked_ids(field, getattr(self, field), limit, n, kind))
+        if self.weights is not None:
+            put("weights", _read_only(self.weights, np.float32, n, "weights"))
+            _refuse_weightless(self.weights)
+        for field, dtype in (("timestamps", np.int64), ("folds", np.int8)):
+            if getattr(self, field) is not None:
+                put(field, _integers(field, getattr(self, field), dtype, n, kind))
+        _refuse_milliseconds(self.timestamps)
+        for field, length in (("user_ids", self.n_users), ("item_ids", self.n_items)):
+            labels = getattr(self, field)
+            put(field, _read_only(np.arange(length) if labels is None else labels, None, length, field))
+        for field in ("titles", "genres"):
+            if getattr(self, field) is not None:
+                put(field, _read_only(getattr(self, field), None, self.n_items, field))
+        if self.features is not None:
+            require_rows(self.features, self.n_users, self.n_items)
+        self._refuse_duplicates()
+
+    def _refuse_duplicates(self) -> None:
+        keys = self.users * np.int64(self.n_items) + self.items
+        keys.sort()
+        twice = keys[1:] == keys[:-1]
+        if twice.any():
+            user, item = divmod(int(keys[twice.argmax()]), self.n_items)
+            raise ValueError(
+                f"user {user} {self._DOES} item {item} more than once ({int(twice.sum())} such): "
+                f"{type(self).__name__}.from_arrays(…, duplicates='last') keeps the last"
+            )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From pickle and deepcopy, which make arrays that can be written to."""
+        for field, value in state.items():
+            if isinstance(value, np.ndarray):
+                value = value if value.flags.owndata else value.copy()
+                value.flags.writeable = False
+            vars(self)[field] = value
+
+    # -- construction ----------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls, users: Any, items: Any, weights: Any = None, timestamps: Any = None, *,
+        duplicates: str = "raise", user_ids: Any = None, item_ids: Any = None,
+        titles: dict[Any, str] | None = None, genres: dict[Any, str] | None = None,
+        user_features: pd.DataFrame | None = None, item_features: pd.DataFrame | None = None, **fields: Any,
+    ) -> Self:  # fmt: skip
+        """Make `Interactions` from labels of any kind: raw ids, names, strings.
+
+        Parameters
+        ----------
+        users, items, weights, timestamps : array-likes, shape (n,)
+            Labels are numbered in sorted order and kept in `user_ids` and `item_ids`.
+        duplicates : {"raise", "last", "sum"}
+            What to do with a (user, item) pair that occurs more than once. A sum adds the weights,
+            or counts the rows if there are none, and keeps the last time.
+        user_ids, item_ids, titles, genres, user_features, item_features, **fields
+            As in `Ratings.from_arrays`, and so are the errors.
+        """
+        if weights is not None:
+            weights = np.asarray(weights, dtype=np.float32)
+            _refuse_weightless(weights)  # before a sum hides it
+        columns = {"weights": weights, "timestamps": timestamps}
+        ids, texts, features = (user_ids, item_ids), (titles, genres), (user_features, item_features)
+        return cls(**cls._gathered((users, items), columns, ids, texts, features, fields, duplicates, "sum"))
+
+    @classmethod
+    def _gathered(
+        cls, labels: tuple, columns: dict, ids: tuple, texts: tuple, features: tuple, fields: dict, duplicates: str, merge: str
+    ) -> dict[str, Any]:  # fmt: skip
+        """The arguments of the class, from those of `from_arrays`; pairs are (of users, of items)."""
+        users, items = _labels("user", labels[0]), _labels("item", labels[1])
+        columns = columns | {"folds": fields.pop("folds", None)}
+        columns = {field: np.asarray(array) for field, array in columns.items() if array is not None}
+        _same_lengths(users=users, items=items, **columns)
+        if len(users) == 0:
+            raise ValueError(f"there is no {cls._ONE} in these arrays: {cls._KIND} holds at least one")
+        user_numbers, user_ids = _numbered("user", users, ids[0], cls._ONE)
+        item_numbers, item_ids = _numbered("item", items, ids[1], cls._ONE)
+        if duplicates not in ("raise", "last", merge):
+            raise ValueError(f"duplicates={duplicates!r}: choose 'raise', 'last' or {merge!r}")
+        columns = {"users": user_numbers, "items": item_numbers, **columns}
+        if duplicates != "raise":
+            columns = _merge_duplicates(columns, len(item_ids), duplicates)
+        titles, genres = texts
+        if any(frame is not None for frame in features):
+            columns["features"] = numbered_features(*features, user_ids, item_ids)
+        return dict(
+            **columns, n_users=len(user_ids), n_items=len(item_ids), user_ids=user_ids, item_ids=item_ids,
+            titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),
+            genres=None if genres is None else np.array([genres.get(i, "") for i in item_ids.tolist()]),
+            **fields,
+        )  # fmt: skip
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, user: str = "user", item: str = "item", weight: str | None = None, timestamp: str | None = None, **options: Any
+    ) -> Self:  # fmt: skip
+        """Make `Interactions` from the named columns of a data frame; `options` as in `from_arrays`.
+
+        Raises
+        ------
+        KeyError
+            If a column is missing; the message lists those that are there.
+        """
+        wanted = (user, item, weight, timestamp)
+        missing = [column for column in wanted if column is not None and column not in frame.columns]
+        if missing:
+            raise KeyError(f"no column {missing[0]!r}; the frame has {list(frame.columns)}")
+        return cls.from_arrays(*(None if column is None else frame[column].to_numpy() for column in wanted), **options)
+
+    # -- use -------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __getitem__(self, index: Any) -> Self:
+        """Select rows by a slice, a mask or positions; users, items, labels and features stay as they are."""
+        if np.ndim(index) == 0 and not isinstance(index, slice):
+            index = [index]
+        columns = {f: getattr(self, f)[index] for f in PER_ROW if getattr(self, f, None) is not None}
+        return dataclasses.replace(self, **columns)
+
+    @property
+    def density(self) -> float:
+        """Share of the user × item matrix that is in the list, 0 to 1."""
+        return len(self) / (self.n_users * self.n_items)
+
+    @cached_property
+    def user_counts(self) -> np.ndarray:
+        """Number of rows of each user, shape (n_users,)."""
+        return _read_only(np.bincount(self.users, minlength=self.n_users), None, self.n_users, "user_counts")
+
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """Number of rows of each item, shape (n_items,)."""
+        return _read_only(np.bincount(self.items, minlength=self.n_items), None, self.n_items, "item_counts")
+
+    def _amounts(self) -> np.ndarray:
+        amounts = getattr(self, self._AMOUNTS)
+        return np.ones(len(self), np.float32) if amounts is None else amounts
+
+    def to_csr(self) -> scipy.sparse.csr_array:
+        """A sparse matrix, shape (n_users, n_items), float32: the values of ratings, else the weights or ones."""
+        return scipy.sparse.csr_array((self._amounts(), (self.users, self.items)), shape=(self.n_users, self.n_items))
+
+    def to_tensors(self, device: Any = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Copies of users, items (int64) and of what `to_csr` holds (float32) as tensors on `device`."""
+        import torch
+
+        return tuple(torch.tensor(array, device=device) for array in (self.users, self.items, self._amounts()))
+
+    def _spread(self) -> str:
+        if self.weights is None:
+            return "each counts 1"
+        return f"weights {self.weights.min():g} to {self.weights.max():g}"
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.name}, {self.source}: {len(self):,} {self._ONE}s, {self.n_users:,} users × "
+            f"{self.n_items:,} items, {self._spread()})"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the shape in words, and the first five rows."""
+        head = self[:5]
+        table = {"user": head.user_ids[head.users], "item": head.item_ids[head.items]}
+        if self.titles is not None:
+            table["title"] = head.titles[head.items]
+        table[self._COLUMN] = head._amounts()
+        if self.timestamps is not None:
+            table["when"] = pd.to_datetime(head.timestamps, unit="s").strftime("%Y-%m-%d")
+        origin = f"SIMULATED, not real {self._ONE}s" if self.source == "simulated" else self.source
+        mean = "" if getattr(self, self._AMOUNTS) is None else f", mean {self._amounts().mean(dtype=np.float64):.2f}"
+        return (
+            f"<p><b>{html.escape(self.name)}</b> ({html.escape(origin)}): {len(self):,} {self._ONE}s by "
+            f"{self.n_users:,} users of {self.n_items:,} items, {self.density:.2%} of all pairs; "
+            f"{self._spread()}{mean}. The first {len(head)}:</p>" + pd.DataFrame(table).to_html(index=False, border=0)
+        )
+
+
+# -- checks --------------------------------------------------------------------------------------
+
+
+def _read_only(array: Any, dtype: Any, length: int, what: str) -> np.ndarray:
+    array = np.asarray(array, dtype=dtype)  # np.array of a tensor warns
+    if array.flags.writeable or not array.flags.owndata:  # else it is shared: the parts of a whole have its labels
+        array = array.copy()
+    if array.shape != (length,):
+        raise ValueError(f"{what} has shape {array.shape}, expected ({length},)")
+    array.flags.writeable = False
+    return array
+
+
+def _integers(what: str, array: Any, dtype: Any, n: int, kind: str) -> np.ndarray:
+    given = np.asarray(array)
+    if given.dtype.kind not in "iu":
+        meant = {"timestamps": "seconds since 1970", "folds": "the number of a fold"}
+        remedy = meant.get(what, f"{kind}.from_arrays numbers labels")
+        raise ValueError(f"{what} has type {given.dtype}, expected integers: {remedy}")
+    array = _read_only(given, dtype, n, what)
+    # a cast to fewer bits wraps around in silence
+    if (array != given).any():
+        at = int((array != given).argmax())
+        raise ValueError(f"{what}[{at}] is {given[at]}, beyond the largest {np.dtype(dtype)}, {np.iinfo(dtype).max}")
+    return array
+
+
+def _refuse_milliseconds(timestamps: np.ndarray | None) -> None:
+    if timestamps is not None and (timestamps > LAST_SECOND).any():
+        at = int((timestamps > LAST_SECOND).argmax())
+        raise ValueError(
+            f"timestamps[{at}] is {timestamps[at]}, in seconds a day beyond the year 9999: "
+            "divide by 1000 if these are milliseconds, by 1,000,000 if microseconds"
+        )
+
+
+def _checked_ids(what: str, ids: Any, limit: int, n: int, kind: str) -> np.ndarray:
+    ids = _integers(what, ids, np.int64, n, kind)
+    bad = (ids < 0) | (ids >= limit)
+    if bad.any():
+        at = int(bad.argmax())
+        raise ValueError(
+            f"{what}[{at}] is {ids[at]}, outside 0 … {limit - 1} ({int(bad.sum())} such): "
+            f"{kind}.from_arrays numbers any labels"
+        )
+    return ids
+
+
+def _refuse_weightless(weights: np.ndarray) -> None:
+    bad = ~(np.isfinite(weights) & (weights > 0))
+    if bad.any():
+        raise ValueError(
+            f"weights[{int(bad.argmax())}] is {weights.flat[bad.argmax()]:g}, not above 0 and finite ({int(bad.sum())} such): "
+            "leave out what did not happen"
+        )
+
+
+def _same_lengths(**arrays: np.ndarray) -> None:
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
+        raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
+
+
+def _labels(what: str, given: Any) -> np.ndarray:
+    """Labels as an array in which each is still what it was.
+
+    NumPy alone would make 'nan' of a gap between strings, "1" of a 1 between them, and one float64
+    of two large integers.
+    """
+    labels = np.asarray(given, dtype=None if hasattr(given, "__array__") else object)
+    if labels.ndim == 1 and pd.isna(labels).any():
+        raise ValueError(f"{what} label {int(pd.isna(labels).argmax())} is missing (NaN or None)")
+    if labels.dtype != object or labels.ndim != 1 or not len(labels):
+        return labels
+    examples = {_kind(kind): kind for kind in dict.fromkeys(map(type, labels.tolist()))}
+    if len(examples) > 1:
+        told = " and ".join(repr(next(label for label in labels if type(label) is t)) for t in examples.values())
+        raise ValueError(f"{what} labels are of several kinds, such as {told}: make them all of one")
+    dtypes = {str: str, int: np.int64, float: np.float64}
+    try:
+        return labels.astype(dtypes.get(next(iter(examples)), object))
+    except OverflowError:  # integers beyond int64 stay as they are
+        return labels
+
+
+def _kind(kind: type) -> type:
+    """NumPy's scalars count as Python's; a bool is no number here."""
+    kinds = {str: str, np.bool_: bool, bool: bool, int: int, np.integer: int, float: float, np.floating: float}
+    return next((plain for base, plain in kinds.items() if issubclass(kind, base)), kind)
+
+
+def _numbered(what: str, labels: np.ndarray, fixed: Any, one: str) -> tuple[np.ndarray, np.ndarray]:
+    if fixed is None:
+        numbers, ids = pd.factorize(labels, sort=True)
+        return numbers.astype(np.int64), np.asarray(ids)
+    ids = _labels(what, fixed)
+    # as objects unless both are of one type of number: a common type of two may merge what differs
+    dtype = ids.dtype if ids.dtype == labels.dtype and ids.dtype.kind in "iuf" else object
+    index = pd.Index(ids.astype(dtype), dtype=dtype)
+    if not index.is_unique:
+        raise ValueError(f"{what}_ids holds {index[index.duplicated()].tolist()[0]!r} more than once")
+    numbers = index.get_indexer(labels.astype(dtype))
+    unknown = numbers < 0
+    if unknown.any():
+        raise ValueError(
+            f"{what} label {labels[unknown].tolist()[0]!r} is not among the {len(ids)} of {what}_ids ({int(unknown.sum())} such): "
+            f"leave such {one}s out, or number all of them together"
+        )
+    return numbers.astype(np.int64), ids
+
+
+def require_same_labels(one: Interactions, other: Interactions) -> None:
+    """Raise ValueError unless the numbers of users and items mean the same in both."""
+    for what in ("user_ids", "item_ids"):
+        ours, theirs = getattr(one, what), getattr(other, what)
+        if ours is theirs or np.array_equal(ours, theirs):
+            continue
+        pairs = enumerate(zip(ours.tolist(), theirs.tolist(), strict=False))
+        differ = (f"{what}[{n}] is {a!r} in one and {b!r} in the other" for n, (a, b) in pairs if a != b)
+        raise ValueError(
+            f"{one} and {other} are not parts of the same {one._ONE}s: "
+            f"{next(differ, f'{what} has {len(ours)} labels in one and {len(theirs)} in the other')}. "
+            f"Split one {type(one).__name__}, or number the second by from_arrays(…, user_ids=train.user_ids, item_ids=train.item_ids)"
+        )
+
+
+def _merge_duplicates(columns: dict[str, np.ndarray], n_items: int, how: str) -> dict[str, np.ndarray]:
+    keys = columns["users"] * np.int64(n_items) + columns["items"]
+    # unique() keeps the first of equal keys: looking at the list backwards makes that the last
+    _, backwards, groups = np.unique(keys[::-1], return_index=True, return_inverse=True)
+    last = len(keys) - 1 - backwards
+    order = np.argsort(last)
+    merged = {field: column[last[order]] for field, column in columns.items()}
+    amount = {"mean": "values", "sum": "weights"}.get(how)
+    if amount is not None:
+        given = columns.get(amount)  # without weights each counts 1
+        sums = np.bincount(groups, weights=None if given is None else given[::-1].astype(np.float64))
+        sums = sums / np.bincount(groups) if how == "mean" else sums
+        merged[amount] = sums[order].astype(np.float32)
+    return merged
