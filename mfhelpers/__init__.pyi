@@ -21,6 +21,8 @@ from .algorithms.svd import (
 )
 from .algorithms.svdpp import svdpp as svdpp
 from .data.download import DownloadError as DownloadError
+from .data.features import Features as Features
+from .data.interactions import Interactions as Interactions
 from .data.movielens import (
     DataError as DataError,
     load_ratings as load_ratings,

@@ -93,7 +93,7 @@ def _reindexed(what: str, frame: Any, ids: np.ndarray) -> pd.DataFrame | None:
     if not frame.index.is_unique:
         twice = frame.index[frame.index.duplicated()].tolist()[0]
         raise ValueError(f"{what}_features has the label {twice!r} more than once: keep one row a label")
-    if (frame.index.get_indexer(ids) < 0).all():
+    if (frame.index.get_indexer(pd.Index(ids)) < 0).all():
         theirs, ours = (f"{labels[:1].tolist()} of type {labels.dtype}" for labels in (frame.index, ids))
         raise ValueError(
             f"no label of {what}_features is that of a {what}: its index begins with {theirs}, the {what}s with {ours}. "

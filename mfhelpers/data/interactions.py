@@ -154,8 +154,9 @@ class Interactions:
         if duplicates != "raise":
             columns = _merge_duplicates(columns, len(item_ids), duplicates)
         titles, genres = texts
-        if any(frame is not None for frame in features):
-            columns["features"] = numbered_features(*features, user_ids, item_ids)
+        of_users, of_items = features
+        if of_users is not None or of_items is not None:
+            fields = fields | {"features": numbered_features(of_users, of_items, user_ids, item_ids)}
         return dict(
             **columns, n_users=len(user_ids), n_items=len(item_ids), user_ids=user_ids, item_ids=item_ids,
             titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),
@@ -219,7 +220,8 @@ class Interactions:
         """Copies of users, items (int64) and of what `to_csr` holds (float32) as tensors on `device`."""
         import torch
 
-        return tuple(torch.tensor(array, device=device) for array in (self.users, self.items, self._amounts()))
+        users, items, amounts = (torch.tensor(a, device=device) for a in (self.users, self.items, self._amounts()))
+        return users, items, amounts
 
     def _spread(self) -> str:
         if self.weights is None:
@@ -235,12 +237,15 @@ class Interactions:
     def _repr_html_(self) -> str:
         """What a notebook shows: the shape in words, and the first five rows."""
         head = self[:5]
-        table = {"user": head.user_ids[head.users], "item": head.item_ids[head.items]}
+        table: dict[str, Any] = {
+            "user": np.asarray(head.user_ids)[head.users],
+            "item": np.asarray(head.item_ids)[head.items],
+        }
         if self.titles is not None:
-            table["title"] = head.titles[head.items]
+            table["title"] = self.titles[head.items]
         table[self._COLUMN] = head._amounts()
         if self.timestamps is not None:
-            table["when"] = pd.to_datetime(head.timestamps, unit="s").strftime("%Y-%m-%d")
+            table["when"] = pd.to_datetime(np.asarray(head.timestamps), unit="s").strftime("%Y-%m-%d")
         origin = f"SIMULATED, not real {self._ONE}s" if self.source == "simulated" else self.source
         mean = "" if getattr(self, self._AMOUNTS) is None else f", mean {self._amounts().mean(dtype=np.float64):.2f}"
         return (
@@ -351,7 +356,7 @@ def _numbered(what: str, labels: np.ndarray, fixed: Any, one: str) -> tuple[np.n
     index = pd.Index(ids.astype(dtype), dtype=dtype)
     if not index.is_unique:
         raise ValueError(f"{what}_ids holds {index[index.duplicated()].tolist()[0]!r} more than once")
-    numbers = index.get_indexer(labels.astype(dtype))
+    numbers = index.get_indexer(pd.Index(labels.astype(dtype), dtype=dtype))
     unknown = numbers < 0
     if unknown.any():
         raise ValueError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -140,7 +140,9 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
     if source == "simulated":
         return _simulated(dataset, "because source='simulated' was asked for")
     if path is not None:
-        return _read(dataset, _located(dataset, Path(path).expanduser(), must=True))
+        named = _located(dataset, Path(path).expanduser(), must=True)
+        assert named is not None  # or it would have raised
+        return _read(dataset, named)
     for folder in data_folders():
         if (located := _located(dataset, folder)) is not None:
             return _read(dataset, located)
@@ -298,7 +300,7 @@ def _table(files: _Files, member: str, **options) -> pd.DataFrame:
 
 def _read_columns(dataset: Dataset, files: _Files) -> tuple[np.ndarray, ...]:
     types = {"user": np.int64, "item": np.int64, "rating": np.float32, "timestamp": np.int64}
-    layout = {
+    layout: dict[str, Any] = {
         "u.data": dict(sep="\t", header=None),
         "ratings.dat": dict(sep=":", header=None, usecols=[0, 2, 4, 6]),  # "::" between the fields
         "ratings.csv": dict(sep=",", header=0),

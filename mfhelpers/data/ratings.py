@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from .features import Features
 from .interactions import (
@@ -75,9 +76,9 @@ class Ratings(Interactions):
 
     # written out, since a dataclass would put the fields of Interactions first
     def __init__(
-        self, users: np.ndarray, items: np.ndarray, values: np.ndarray, n_users: int, n_items: int, scale: Scale | tuple,
-        timestamps: np.ndarray | None = None, user_ids: np.ndarray | None = None, item_ids: np.ndarray | None = None,
-        titles: np.ndarray | None = None, genres: np.ndarray | None = None, folds: np.ndarray | None = None,
+        self, users: ArrayLike, items: ArrayLike, values: ArrayLike, n_users: int, n_items: int, scale: Scale | tuple,
+        timestamps: ArrayLike | None = None, user_ids: ArrayLike | None = None, item_ids: ArrayLike | None = None,
+        titles: ArrayLike | None = None, genres: ArrayLike | None = None, folds: ArrayLike | None = None,
         name: str = "ratings", source: str = "arrays", features: Features | None = None,
     ) -> None:  # fmt: skip
         given = dict(locals())
@@ -91,7 +92,7 @@ class Ratings(Interactions):
         Interactions.__post_init__(self)  # super() would put its cell among the locals
 
     @classmethod
-    def from_arrays(
+    def from_arrays(  # pyrefly: ignore[bad-override]  # values, where interactions have weights
         cls, users: Any, items: Any, values: Any, timestamps: Any = None, *,
         scale: Scale | tuple | None = None, duplicates: str = "raise", user_ids: Any = None, item_ids: Any = None,
         titles: dict[Any, str] | None = None, genres: dict[Any, str] | None = None,
@@ -134,7 +135,7 @@ class Ratings(Interactions):
         return cls(**given, scale=_guessed_scale(values, given["values"]) if scale is None else scale)
 
     @classmethod
-    def from_frame(
+    def from_frame(  # pyrefly: ignore[bad-override-param-name]
         cls, frame: Any, user: str = "user", item: str = "item", rating: str = "rating", timestamp: str | None = None, **options: Any
     ) -> Self:  # fmt: skip
         """Make `Ratings` from the named columns of a data frame, as `Interactions.from_frame` does."""

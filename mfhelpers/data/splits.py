@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def random_split(ratings: Rows, test: float = 0.2, seed: int = 0) -> tuple[Rows,
     chosen = np.zeros(len(ratings), bool)
     n_test = _n_test(ratings, test)
     chosen[np.random.default_rng(seed).permutation(len(ratings))[:n_test]] = True
-    return ratings[~chosen], ratings[chosen]
+    return _rows(ratings, ~chosen), _rows(ratings, chosen)
 
 
 def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows, Rows]]:
@@ -57,7 +57,8 @@ def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows,
     np.random.RandomState(seed).shuffle(order)  # the old generator, because Surprise uses it
     parts = np.array_split(order, folds)
     # returned and not yielded, so that a wrong number is refused at the call and not at the first fold
-    return ((ratings[np.concatenate(parts[:f] + parts[f + 1 :])], ratings[part]) for f, part in enumerate(parts))
+    others = (np.concatenate(parts[:f] + parts[f + 1 :]) for f in range(folds))
+    return ((_rows(ratings, rest), _rows(ratings, part)) for rest, part in zip(others, parts, strict=True))
 
 
 def official_folds(ratings: Rows) -> Iterator[tuple[Rows, Rows]]:
@@ -72,7 +73,8 @@ def official_folds(ratings: Rows) -> Iterator[tuple[Rows, Rows]]:
         raise ValueError(
             f"{ratings.name} ({ratings.source}) has no official folds; ml-100k from MovieLens has, or use kfold"
         )
-    return ((ratings[ratings.folds != fold], ratings[ratings.folds == fold]) for fold in np.unique(ratings.folds))
+    tests = (ratings.folds == fold for fold in np.unique(ratings.folds))
+    return ((_rows(ratings, ~test), _rows(ratings, test)) for test in tests)
 
 
 def leave_last_out(ratings: Rows, n: int = 1) -> tuple[Rows, Rows]:
@@ -93,7 +95,7 @@ def leave_last_out(ratings: Rows, n: int = 1) -> tuple[Rows, Rows]:
     owner = np.repeat(np.arange(ratings.n_users), counts)
     last = np.empty(len(ratings), bool)
     last[order] = (place >= counts[owner] - n) & (counts[owner] > n)
-    return ratings[~last], ratings[last]
+    return _rows(ratings, ~last), _rows(ratings, last)
 
 
 def time_split(ratings: Rows, test: float = 0.2) -> tuple[Rows, Rows]:
@@ -112,7 +114,7 @@ def time_split(ratings: Rows, test: float = 0.2) -> tuple[Rows, Rows]:
     """
     times = _timestamps(ratings)
     moment = np.sort(times)[len(ratings) - _n_test(ratings, test) - 1]
-    return ratings[times <= moment], ratings[times > moment]
+    return _rows(ratings, times <= moment), _rows(ratings, times > moment)
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,11 @@ def cold_report(train: Interactions, test: Interactions) -> ColdReport:
         int(item.sum()),
         int((user | item).sum()),
     )
+
+
+def _rows(ratings: Rows, index: np.ndarray) -> Rows:
+    """A selection has the type of the whole, which a checker does not see through a type variable."""
+    return cast(Any, ratings)[index]
 
 
 def _n_test(ratings: Interactions, share: float) -> int:
