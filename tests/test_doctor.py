@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 from servers import answers, serving
 
 from mfhelpers.course import doctor, notebooks
@@ -119,6 +120,19 @@ def test_a_missing_package(examine, monkeypatch):
     assert_only(
         examine(), "no-such-package", "not installed: run `make lab`, or pip install -c constraints.txt no-such"
     )
+
+
+@pytest.mark.parametrize(
+    ("cuda", "hip", "build"), [(None, None, "for CPUs"), ("13.0", None, "for CUDA 13.0"), (None, "6.4", "for ROCm")]
+)
+def test_the_build_of_pytorch_is_named_whatever_the_device(examine, monkeypatch, cuda, hip, build):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    for there, device in ((True, "CUDA, a card"), (False, "CPU; no lesson needs more")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+        assert examine()["device"] == ("OK", f"{device}; PyTorch's build {build}")
 
 
 def test_too_little_memory(examine, monkeypatch):

@@ -87,10 +87,16 @@ def _torch() -> Any:
 def _device() -> str:
     torch = _torch()
     if torch.cuda.is_available():
-        return f"CUDA, {torch.cuda.get_device_name()}"
+        return f"CUDA, {torch.cuda.get_device_name()}; {_build(torch)}"
     if torch.backends.mps.is_available():
-        return "MPS (Apple GPU)"
-    return "CPU; no lesson needs more"
+        return f"MPS (Apple GPU); {_build(torch)}"
+    return f"CPU; no lesson needs more; {_build(torch)}"
+
+
+def _build(torch: Any) -> str:
+    if torch.version.cuda:
+        return f"PyTorch's build for CUDA {torch.version.cuda}"
+    return "PyTorch's build for ROCm" if torch.version.hip else "PyTorch's build for CPUs"
 
 
 def _threads() -> str:
