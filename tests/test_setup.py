@@ -271,18 +271,31 @@ def test_a_program_of_the_driver_that_fails_or_hangs_is_no_driver(bare, monkeypa
 
 
 def test_a_name_that_nobody_resolves_in_time_is_no_answer(monkeypatch):
-    stop = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: stop.wait(30))
+    stop, looking = threading.Event(), []
+
+    def look_up(*_, **__):
+        looking.append(threading.current_thread())
+        stop.wait(30)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     started = time.monotonic()
     assert not pytorch.answers("http://slow.invalid", seconds=0.3)
     assert time.monotonic() - started < 5
+    assert all(thread.daemon for thread in looking)  # or the program would wait for them at its end
     stop.set()
 
 
-def test_an_index_is_asked_for_pytorch():
-    with serving(answers(200, b"x")) as server:
-        assert pytorch.answers(server.url.removesuffix("data.zip"))
-        assert len(server.asked) == 1
+@pytest.mark.parametrize("page", ["/whl/cpu/torch/", "/whl/cpu/"])
+def test_an_index_is_asked_for_its_page_on_pytorch(page):
+    def behave(request):
+        answers(200 if request.path == page else 404, b"links")(request)
+
+    with serving(behave) as server:
+        index = server.url.removesuffix("data.zip") + "whl/cpu"
+        assert pytorch.answers(index) is pytorch.answers(f"{index}/") is ("torch" in page)
+
+
+def test_an_empty_page_is_no_answer():
     with serving(answers(200, b"")) as server:
         assert not pytorch.answers(server.url)
 

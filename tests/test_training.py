@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -747,7 +748,10 @@ def test_auto_takes_a_gpu_for_large_steps(monkeypatch, cuda, mps, batch_size, sp
 
 
 def test_a_step_has_no_more_ratings_than_there_are(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    # seen by the choice alone: PyTorch's optimizers would turn to the driver
+    monkeypatch.setattr(
+        devices, "torch", SimpleNamespace(device=torch.device, cuda=SimpleNamespace(is_available=lambda: True))
+    )
     history = fit(made(), TRAIN, **{**SETTINGS, "batch_size": 1 << 20, "device": "auto"})
     assert history.device_reason.startswith(f"{len(TRAIN)} ratings × k is {3 * len(TRAIN)} values")
 

@@ -77,12 +77,12 @@ def answers(index: str, seconds: float = SECONDS) -> bool:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=seconds) as page:
+            with urllib.request.urlopen(f"{index.rstrip('/')}/torch/") as page:
                 got.append(page.read(1))
         except Exception:  # no network has many faces, and each of them means no
             return
 
-    thread = threading.Thread(target=ask, daemon=True)  # looking up a name knows no time limit
+    thread = threading.Thread(target=ask, daemon=True)  # for names, too: looking one up knows no limit
     thread.start()
     thread.join(seconds)
     return any(got)
