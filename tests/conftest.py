@@ -49,3 +49,11 @@ def movielens_100k():
     if not movielens.find_local("ml-100k"):
         pytest.skip("real ml-100k is not on this machine: set MFHELPERS_DATA")
     return movielens.load_ratings("ml-100k", source="movielens")
+
+
+@pytest.fixture(scope="session")
+def megabytes():
+    """How much a notebook may take: Binder's 1 GB, where PyTorch is built for CPUs. CUDA's libraries come on top."""
+    import torch
+
+    return 1000 if torch.version.cuda is None else 1700

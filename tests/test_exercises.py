@@ -253,11 +253,11 @@ def run_stub(source, names):
 
 @pytest.mark.usefixtures("simulated_mode")
 @pytest.mark.parametrize("path", notebooks.solutions(), ids=lambda path: path.stem)
-def test_solutions_run_on_simulated_ratings(path, tmp_path, monkeypatch):
+def test_solutions_run_on_simulated_ratings(path, tmp_path, monkeypatch, megabytes):
     monkeypatch.setenv("MFHELPERS_OFFLINE", "1")
     run = notebooks.run(path, tmp_path / path.name)
     assert run.problem == ""
-    assert run.megabytes < 1000
+    assert run.megabytes < megabytes
 
 
 # -- feedback itself -------------------------------------------------------------------------------

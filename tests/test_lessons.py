@@ -156,12 +156,12 @@ def test_a_rerun_would_not_change_the_metadata(lesson):
 
 @pytest.mark.usefixtures("simulated_mode")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_on_simulated_ratings_and_says_so(path, tmp_path, monkeypatch):
+def test_runs_on_simulated_ratings_and_says_so(path, tmp_path, monkeypatch, megabytes):
     monkeypatch.setenv("MFHELPERS_OFFLINE", "1")
     run = notebooks.run(path, tmp_path / path.name)
     assert run.problem == ""
     assert run.data == "simulated"
-    assert run.megabytes < 1000
+    assert run.megabytes < megabytes
 
 
 def test_the_readme_lists_every_lesson_with_its_minutes_and_needs():
