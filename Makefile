@@ -38,7 +38,7 @@ export PIP_DEFAULT_TIMEOUT ?= 30
 .PHONY: lab notebooks test browser oldest bench outputs format binder clean
 
 lab: $(READY)
-	@[ -z "$(ROOT)" ] || echo "You are root: JupyterLab gets --allow-root, and stays at 127.0.0.1 unless you say --ip"
+	@[ -z "$(ROOT)" ] || echo "You are root: JupyterLab gets --allow-root; it makes a token, and stays at 127.0.0.1 unless you say --ip"
 	$(BIN)/jupyter lab $(LOOPBACK) $(ROOT) $(LAB_OPTIONS) notebooks/00_movielens.ipynb
 
 notebooks: $(READY)
