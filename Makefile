@@ -55,9 +55,10 @@ test: $(TESTED)
 browser: $(TESTED)
 	MFHELPERS_BROWSER=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_browser.py --browser=all -v
 
+# Old packages use what newer ones beside them deprecate, and that is no fault.
 oldest: build/oldest.txt
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=$< .venv-oldest/tested
-	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 .venv-oldest/bin/python -m pytest tests
+	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 .venv-oldest/bin/python -m pytest -W default::DeprecationWarning tests
 
 bench: $(PEERS)
 	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)

@@ -135,9 +135,11 @@ def test_the_build_of_pytorch_is_named_whatever_the_device(examine, monkeypatch,
         assert examine()["device"] == ("OK", f"{device}; PyTorch's build {build}")
 
 
-def test_too_little_memory(examine, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0.3e9))
-    assert_only(examine(), "memory", r"0\.3 GB free, a lesson takes up to 1: close something")
+@pytest.mark.parametrize(("cuda", "free", "needed"), [(None, 0.3, "1"), ("13.0", 1.2, r"1\.5")])
+def test_too_little_memory(examine, monkeypatch, cuda, free, needed):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free * 1e9))
+    assert_only(examine(), "memory", rf"{free} GB free, a lesson takes up to {needed}: close something")
 
 
 def test_a_full_disk(examine, monkeypatch):

@@ -338,7 +338,7 @@ def test_the_oldest_packages_have_an_environment_of_their_own(course, index):
     torch = next(pin.removeprefix("torch==") for pin in pins if pin.startswith("torch=="))
     assert course.torch(".venv-oldest").removesuffix("+cpu") == torch
     assert all("-c build/oldest.txt" in line or line.endswith(f" torch=={torch}") for line in course.pip())
-    assert f"tests with {course.tree}/.venv-oldest tests" in done.said
+    assert f"tests with {course.tree}/.venv-oldest -W default::DeprecationWarning tests" in done.said
 
 
 def test_what_make_makes_it_can_clean(course, index):
