@@ -1,49 +1,65 @@
 # One command each; every target sets up what it needs, in .venv.
 #   make lab        open the course in JupyterLab
 #   make notebooks  run every lesson without a browser, into build/notebooks
-#   make test       lint, unit tests, faults, the notebooks; a lesson and an exercise in a browser
+#   make test       lint, types, unit tests, faults, the notebooks; a lesson and an exercise in a browser
 #   make browser    every lesson, and an exercise of each, in JupyterLab in headless Chromium
+#   make oldest     the unit tests on the oldest packages that pyproject.toml allows, in .venv-oldest
 #   make bench      measure speed against peers on this machine, into build/bench.json (minutes, 8 GB)
 #   make outputs    for maintainers: renew the stored outputs, on real MovieLens
 #   make format     for maintainers: let ruff lay out code and notebooks
 #   make binder     print the link that opens this repository on Binder
 #   make clean      remove what the others made
 #
-# PYTHON=python3.12 chooses another Python; TORCH_INDEX=URL another source for PyTorch (see README);
-# LAB_OPTIONS="--port 9000 --allow-root" goes to JupyterLab, BENCH_OPTIONS=--small to the benchmark.
+# PYTHON=python3.12 chooses another Python, VENV=FOLDER another place for what it installs, TORCH_INDEX=URL another source
+# for PyTorch (see README); LAB_OPTIONS="--port 9000" goes to JupyterLab, BENCH_OPTIONS=--small to the benchmark.
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+# for Linux without a driver for NVIDIA's GPUs; the driver makes one of these files
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+NVIDIA_DRIVER ?= /proc/driver/nvidia/version /dev/nvidiactl
 LAB_OPTIONS ?=
 BENCH_OPTIONS ?=
+TEST_OPTIONS ?=
 # The one place for the address of the course: where this clone came from, until it has a public home.
 REPOSITORY ?= $(shell git remote get-url origin 2>/dev/null)
-TORCH := $(shell grep '^torch==' constraints.txt)
-BIN := .venv/bin
+CONSTRAINTS := constraints.txt
+VENV := .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-READY := .venv/ready
-TESTED := .venv/tested
-PEERS := .venv/peers
+READY := $(VENV)/ready
+TESTED := $(VENV)/tested
+PEERS := $(VENV)/peers
+# JupyterLab serves this machine alone, and makes a token; so root may start it, as whom containers and cloud shells begin
+LOOPBACK = $(if $(findstring --ip,$(LAB_OPTIONS)),,--ip=127.0.0.1)
+ROOT = $(shell [ "$$(id -u)" != 0 ] || echo --allow-root)
 export PIP_DEFAULT_TIMEOUT ?= 30
 
-.PHONY: lab notebooks test browser bench outputs format binder clean
+.DELETE_ON_ERROR:
+.PHONY: lab notebooks test browser oldest bench outputs format binder clean
 
 lab: $(READY)
-	$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_movielens.ipynb
+	@[ -z "$(ROOT)" ] || echo "You are root: JupyterLab gets --allow-root; it makes a token, and stays at 127.0.0.1 unless you say --ip"
+	$(BIN)/jupyter lab $(LOOPBACK) $(ROOT) $(LAB_OPTIONS) notebooks/00_movielens.ipynb
 
 notebooks: $(READY)
 	$(BIN)/python -m mfhelpers run --to build/notebooks
 
-# One thread and no progress bars: stored outputs shall be the same on every machine.
-# Coverage from outside: with pytest's own --cov, nbval sets it up in each kernel, and hangs.
+# Unit tests and notebooks side by side, one process a processor; TEST_OPTIONS="--processes 1" for one after the other.
 test: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 $(BIN)/coverage run -m pytest --nbs=auto
+	$(BIN)/pyrefly check
+	$(BIN)/python tests/side_by_side.py $(TEST_OPTIONS)
 	$(BIN)/coverage report --fail-under=90
 
 browser: $(TESTED)
 	MFHELPERS_BROWSER=required OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_browser.py --browser=all -v
+
+# Old packages use what newer ones beside them deprecate, and that is no fault.
+oldest: build/oldest.txt
+	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=$< .venv-oldest/tested
+	OMP_NUM_THREADS=1 MFHELPERS_PROGRESS=0 .venv-oldest/bin/python -m pytest -W default::DeprecationWarning tests
 
 bench: $(PEERS)
 	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)
@@ -62,30 +78,38 @@ binder:
 	  "$(REPOSITORY)"
 
 clean:
-	rm -rf .venv build .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) .venv-oldest build .pytest_cache .ruff_cache .coverage
 
-$(READY): pyproject.toml constraints.txt
+# each lower bound as a pin
+build/oldest.txt: pyproject.toml
+	@mkdir -p build
+	@"$(PYTHON)" -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  x = p["optional-dependencies"]; \
+	  print(*[line.replace(">=", "==") for line in p["dependencies"] + x["lab"] + x["teach"] + x["test"]], sep="\n")' > $@
+
+$(READY): pyproject.toml $(CONSTRAINTS)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "The course needs Python 3.11 or later; '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1 || true)."; \
 	  echo "Install one from python.org or your system's packages, then: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@"$(PYTHON)" -m venv .venv 2>build.venv.log && rm -f build.venv.log || { rm -rf .venv build.venv.log; \
+	@"$(PYTHON)" -m venv $(VENV) 2>build.venv.log && rm -f build.venv.log || { rm -rf $(VENV) build.venv.log; \
 	  echo "'$(PYTHON) -m venv' does not work here."; \
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv. Or use conda: see README."; exit 1; }
-	@echo "Installing into .venv: one to three minutes"
-	@{ [ -z "$(TORCH_INDEX)" ] || $(PIP) install -q --no-compile --index-url "$(TORCH_INDEX)" "$(TORCH)"; } \
-	  && $(PIP) install -q --no-compile -c constraints.txt -e '.[lab]' || { \
+	@echo "Installing into $(VENV): one to three minutes"
+	@$(BIN)/python mfhelpers/course/pytorch.py "$$(grep '^torch==' $(CONSTRAINTS))" \
+	    --asked "$(TORCH_INDEX)" --cpu "$(TORCH_CPU_INDEX)" --driver $(NVIDIA_DRIVER) \
+	  && $(PIP) install -q --no-compile -c $(CONSTRAINTS) -e '.[lab]' || { \
 	  echo; echo "The installation failed; pip's reason stands above. If it speaks of connections or names that cannot be"; \
 	  echo "resolved, there is no network: connect once, then repeat the command. What is installed is kept."; exit 1; }
 	@touch $@
 
 $(TESTED): $(READY)
 	@echo "Installing what the tests need: half a minute"
-	@$(PIP) install -q --no-compile -c constraints.txt -e '.[lab,teach,test]' || { \
+	@$(PIP) install -q --no-compile -c $(CONSTRAINTS) -e '.[lab,teach,test]' || { \
 	  echo; echo "The installation failed; pip's reason stands above. What is installed is kept."; exit 1; }
 	@touch $@
 
 # what cannot be installed (cmfrec wants a compiler) is left out of the comparison, and tried again next time
 $(PEERS): $(READY)
 	@echo "Installing the peers of the benchmark: up to three minutes"
-	@$(PIP) install -q --no-compile -c constraints.txt -e '.[bench]' && touch $@ || \
-	  $(PIP) install -q --no-compile -c constraints.txt implicit || echo "No peer could be installed."
+	@$(PIP) install -q --no-compile -c $(CONSTRAINTS) -e '.[bench]' && touch $@ || \
+	  $(PIP) install -q --no-compile -c $(CONSTRAINTS) implicit || echo "No peer could be installed."

@@ -69,3 +69,11 @@ def _no_thread_is_left():
     yield
     new = set(threading.enumerate()) - before
     assert [thread for thread in new if type(thread).__module__.startswith("tensorboard")] == []  # tqdm has one too
+
+
+@pytest.fixture(scope="session")
+def megabytes():
+    """How much a notebook may take: Binder's 1 GB, where PyTorch is built for CPUs. CUDA's libraries come on top."""
+    import torch
+
+    return 1000 if torch.version.cuda is None else 1700

@@ -1,5 +1,7 @@
 """Where `fit` trains: a GPU for large steps or on request, and there it learns the same."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from fitting import BOTH, SETTINGS, TRAIN, VALID, history_of, made
@@ -29,7 +31,11 @@ def test_auto_takes_a_gpu_for_large_steps(monkeypatch, cuda, mps, batch_size, sp
 
 
 def test_a_step_has_no_more_ratings_than_there_are(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    # seen by the choice alone: PyTorch's optimizers would turn to the driver
+    cuda = SimpleNamespace(is_available=lambda: True)
+    threads = {name: getattr(torch, name) for name in ("get_num_threads", "set_num_threads")}
+    seen = SimpleNamespace(device=torch.device, cuda=cuda, **threads)
+    monkeypatch.setattr(devices, "torch", seen)
     history = history_of(made(), TRAIN, **{**SETTINGS, "batch_size": 1 << 20, "device": "auto"})
     assert history.device_reason.startswith(f"{len(TRAIN)} ratings × k is {3 * len(TRAIN)} values")
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 from servers import answers, serving
 
 from mfhelpers.course import doctor, notebooks
@@ -121,9 +122,24 @@ def test_a_missing_package(examine, monkeypatch):
     )
 
 
-def test_too_little_memory(examine, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0.3e9))
-    assert_only(examine(), "memory", r"0\.3 GB free, a lesson takes up to 1: close something")
+@pytest.mark.parametrize(
+    ("cuda", "hip", "build"), [(None, None, "for CPUs"), ("13.0", None, "for CUDA 13.0"), (None, "6.4", "for ROCm")]
+)
+def test_the_build_of_pytorch_is_named_whatever_the_device(examine, monkeypatch, cuda, hip, build):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    for there, device in ((True, "CUDA, a card"), (False, "CPU; no lesson needs more")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+        assert examine()["device"] == ("OK", f"{device}; PyTorch's build {build}")
+
+
+@pytest.mark.parametrize(("cuda", "free", "needed"), [(None, 0.3, "1"), ("13.0", 1.2, r"1\.5")])
+def test_too_little_memory(examine, monkeypatch, cuda, free, needed):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free * 1e9))
+    assert_only(examine(), "memory", rf"{free} GB free, a lesson takes up to {needed}: close something")
 
 
 def test_a_full_disk(examine, monkeypatch):

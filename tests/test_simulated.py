@@ -13,9 +13,9 @@ def name(path):
 
 @pytest.mark.usefixtures("simulated_mode")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
-def test_runs_on_simulated_ratings_and_says_so(path, tmp_path, monkeypatch):
+def test_runs_on_simulated_ratings_and_says_so(path, tmp_path, monkeypatch, megabytes):
     monkeypatch.setenv("MFHELPERS_OFFLINE", "1")
     run = notebooks.run(path, tmp_path / path.name)
     assert run.problem == ""
     assert run.data == "simulated" or path.parent.name == "solutions"
-    assert run.megabytes < 1000
+    assert run.megabytes < megabytes

@@ -15,6 +15,7 @@ from typing import Any
 
 PYTHON = (3, 11)
 FREE_MEMORY, FREE_DISK = 1.0, 0.5  # GB: one lesson, and one small data set with room to spare
+FOR_CUDA = 0.5  # GB more: libraries of PyTorch's build for CUDA, GPU or not
 
 
 def doctor() -> int:
@@ -84,10 +85,16 @@ def _torch() -> Any:
 def _device() -> str:
     torch = _torch()
     if torch.cuda.is_available():
-        return f"CUDA, {torch.cuda.get_device_name()}"
+        return f"CUDA, {torch.cuda.get_device_name()}; {_build(torch)}"
     if torch.backends.mps.is_available():
-        return "MPS (Apple GPU)"
-    return "CPU; no lesson needs more"
+        return f"MPS (Apple GPU); {_build(torch)}"
+    return f"CPU; no lesson needs more; {_build(torch)}"
+
+
+def _build(torch: Any) -> str:
+    if torch.version.cuda:
+        return f"PyTorch's build for CUDA {torch.version.cuda}"
+    return "PyTorch's build for ROCm" if torch.version.hip else "PyTorch's build for CPUs"
 
 
 def _threads() -> str:
@@ -97,9 +104,13 @@ def _threads() -> str:
 def _memory() -> str:
     import psutil
 
+    try:
+        needed = FREE_MEMORY + FOR_CUDA * (_torch().version.cuda is not None)
+    except RuntimeError:  # which has a line of its own
+        needed = FREE_MEMORY
     free = psutil.virtual_memory().available / 1e9
-    if free < FREE_MEMORY:
-        raise RuntimeError(f"{free:.1f} GB free, a lesson takes up to {FREE_MEMORY:g}: close something")
+    if free < needed:
+        raise RuntimeError(f"{free:.1f} GB free, a lesson takes up to {needed:g}: close something")
     return f"{free:.1f} GB free"
 
 
