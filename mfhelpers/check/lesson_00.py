@@ -54,8 +54,8 @@ def _user_means(user_mean_error: Callable, train: Ratings, test: Ratings, what: 
 
 
 def _with_a_rating_by_the_last_user(part: Ratings) -> Ratings:
-    columns = [np.append(part.users, part.n_users - 1), np.append(part.items, 0), np.append(part.values, 5)]
-    return Ratings(*columns, part.n_users, part.n_items, part.scale)
+    users, items = np.append(part.users, part.n_users - 1), np.append(part.items, 0)
+    return Ratings(users, items, np.append(part.values, 5), part.n_users, part.n_items, part.scale)
 
 
 @exercise(2, "an exam in the future")

@@ -55,7 +55,7 @@ def rescue_the_published_loop(guess: str, one_pass: Callable, by_heart: Callable
         one_pass(model, *columns, lr)
 
         def after(groups=each, start=start, columns=columns, lr=lr, **options):
-            return _descended(*start, columns, lr, groups, **options)
+            return _descended(start[0], start[1], columns, lr, groups, **options)
 
         agree(
             _tables(model), after(), "P and Q after one pass over a few ratings",
@@ -75,16 +75,11 @@ def rescue_the_published_loop(guess: str, one_pass: Callable, by_heart: Callable
 
 
 def _knows_by_heart(by_heart: Callable, fitting: Ratings) -> None:
-    model = by_heart(fitting)
+    model: Any = by_heart(fitting)
     what, wanted = "the MSE on the ratings that it was fitted to", "below 0.01"
     if not isinstance(model, torch.nn.Module):
-        fail(
-            "the result",
-            "a model",
-            type(model).__name__,
-            "This is how the training went: return the model.",
-        )
-    width = model.user_factors.weight.shape[1]
+        fail("the result", "a model", type(model).__name__, "This is how the training went: return the model.")
+    width = _tables(model)[0].shape[1]
     require(width == 20, "the number of factors", 20, width, "n_factors is the third argument of the model.")
     with torch.no_grad():
         users, items, values = fitting.to_tensors()
@@ -206,12 +201,12 @@ def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> s
         old = (np.zeros_like(start[0]), np.zeros_like(start[1]))
         if number % 2:  # every other model has been used before
             model(*columns[:2]).sum().backward()
-            old = tuple(table.weight.grad.numpy().copy() for table in (model.user_factors, model.item_factors))
+            old = tuple(np.array(table.grad) for table in model.parameters())
         repaired(model, *columns, lr, steps)
         groups = steps * [np.arange(len(columns[2]))]
 
         def after(groups=groups, start=start, columns=columns, lr=lr, **options):
-            return _descended(*start, columns, lr, groups, **options)
+            return _descended(start[0], start[1], columns, lr, groups, **options)
 
         mistakes = {
             "Nothing has moved: is the gradient forgotten between backward and step? There it is about to be used.": start,
@@ -237,8 +232,9 @@ def _model_and_ratings(rng: np.random.Generator) -> tuple[torch.nn.Module, tuple
     return model.double(), (users, items, values.double())
 
 
-def _tables(model: torch.nn.Module) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(table.weight.detach().numpy().copy() for table in (model.user_factors, model.item_factors))
+def _tables(model: Any) -> tuple[np.ndarray, np.ndarray]:
+    P, Q = (table.weight.detach().numpy().copy() for table in (model.user_factors, model.item_factors))
+    return P, Q
 
 
 def _descended(

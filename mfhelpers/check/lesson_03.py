@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,10 @@ def ask_again_and_again(guess: str, in_turns: Callable, seed: int = 0) -> str:
 def _turns(part: Ratings, damping: float, rounds: int, mistake: str = "") -> tuple[np.ndarray, np.ndarray]:
     """The exercise's rounds, or what one of its typical mistakes gives."""
     rest = part.values - (0 if mistake == "mean" else part.values.mean(dtype=np.float64))
-    sides = {"users": (part.users, np.zeros(part.n_users)), "items": (part.items, np.zeros(part.n_items))}
+    sides: dict[str, Any] = {
+        "users": (part.users, np.zeros(part.n_users)),
+        "items": (part.items, np.zeros(part.n_items)),
+    }
     own, other = ("users", "items") if mistake == "users" else ("items", "users")
     for _ in range(rounds):
         asked_before = sides[own]

@@ -121,7 +121,7 @@ def the_price_of_peeking(guess: str, tuned: Callable, seed: int = 0) -> str:
 
 def _shared(one: Ratings, other: Ratings) -> int:
     pairs = [part.users * part.n_items + part.items for part in (one, other)]
-    return int(np.isin(*pairs).sum())
+    return int(np.isin(pairs[0], pairs[1]).sum())
 
 
 @exercise(3, "bug hunt: the shrinking catalogue")
@@ -170,8 +170,8 @@ def _losses(model: Any, part: Ratings, reg: float) -> tuple[float, dict[str, flo
     for side, ids in (("user", part.users), ("item", part.items)):
         rows, biases = getattr(factors, f"{side}_factors"), getattr(factors, f"{side}_biases")
         costs[side] = np.sum(rows**2, axis=1, dtype=float), biases.astype(float) ** 2, ids
-    sizes = {side: rows + biases for side, (rows, biases, _) in costs.items()}
-    per_rating = reg * sum(sizes[side][ids] for side, (*_, ids) in costs.items())
+    sizes: dict[str, Any] = {side: rows + biases for side, (rows, biases, _) in costs.items()}
+    per_rating: Any = reg * sum(sizes[side][ids] for side, (*_, ids) in costs.items())
     k = factors.n_factors
     return objective(factors, part, reg) / n, {
         "Nothing is charged.": mean,

@@ -45,13 +45,13 @@ def _judge(winners: Callable, errors: Errors) -> None:
             "These have the highest errors.": {rate: max(errors, key=lambda name: errors[name][rate]) for rate in rates},
             "These are the errors: the names are wanted.": {rate: errors[unfair[rate]][rate] for rate in rates},
             "These are the rates by name. The other way round: for each rate a name.":
-                {name: min(row, key=row.get) for name, row in errors.items()},
+                {name: min(row, key=row.__getitem__) for name, row in errors.items()},
         },
     )  # fmt: skip
     wins = list(unfair.values())
     best = {name: min(row.values()) for name, row in errors.items()}
     _named(
-        got[1], min(best, key=best.get), f"who wins at its own best rate, of{shown}",
+        got[1], min(best, key=best.__getitem__), f"who wins at its own best rate, of{shown}",
         {
             "That one wins at most of the rates. Each has one rate that suits it, and the others do not count.":
                 max(errors, key=wins.count),

@@ -56,7 +56,7 @@ def add_up_by_row(guess: str, add_by_row: Callable, seed: int = 0) -> str:
     _added(add_by_row, np.ones((3, 1)), np.array([0, 2, 0]), np.array([[1.0], [2.0], [4.0]]), "P of ones after 3 moves")
     for rng in cases(seed):
         n, width = int(rng.integers(1, 30)), int(rng.integers(1, 4))
-        P = rng.normal(0, 1, (6, width)).astype(rng.choice([np.float32, np.float64]))
+        P = rng.normal(0, 1, (6, width)).astype(rng.choice(["float32", "float64"]))
         moves = rng.normal(0, 1, (n, width)).astype(P.dtype)
         _added(add_by_row, P, rng.integers(0, 5, n), moves, f"P after {n} random moves")
     return "20 batches, every move arrived"

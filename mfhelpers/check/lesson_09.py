@@ -22,10 +22,11 @@ def read_a_table(guess: Any, turned: Callable, seed: int = 0) -> str:
     """Shares of turned orders: by hand for three splits, then random errors."""
     guessed(guess, (5, 25, 45))
     by_hand = np.array([0.92, 0.94, 0.99]), np.array([0.91, 0.95, 0.96])
-    _turned(turned, *by_hand, "the shares for 0.92, 0.94, 0.99 against 0.91, 0.95, 0.96")
+    _turned(turned, by_hand[0], by_hand[1], "the shares for 0.92, 0.94, 0.99 against 0.91, 0.95, 0.96")
     for rng in cases(seed):
         hard = rng.normal(0, 0.01, int(rng.integers(3, 9)))
-        _turned(turned, *(0.9 + hard + rng.normal(0, 0.008, (2, len(hard)))), "the shares for random errors")
+        one, other = 0.9 + hard + rng.normal(0, 0.008, (2, len(hard)))
+        _turned(turned, one, other, "the shares for random errors")
     return "a case by hand, 20 at random"
 
 

@@ -215,7 +215,7 @@ def _written(run: Path, tag: str) -> tuple[np.ndarray, np.ndarray]:
     require(any(run.glob("events.out.tfevents*")), f"an event file in {run.name!r}", "one", "none",
             "SummaryWriter takes the folder of the run. `with SummaryWriter(…) as writer:` also closes it.")  # fmt: skip
     events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
-    tags = events.Tags()["scalars"]
+    tags: Any = events.Tags()["scalars"]
     require(tags == [tag], "the tags in the file", tag, ", ".join(tags) or "none",
             "One tag, under that name; and is the writer closed, so that all is written?")  # fmt: skip
     scalars = events.Scalars(tag)
