@@ -5,6 +5,7 @@
 #   make browser    every lesson, and an exercise of each, in JupyterLab in headless Chromium
 #   make oldest     the unit tests on the oldest packages that pyproject.toml allows, in .venv-oldest
 #   make bench      measure speed against peers on this machine, into build/bench.json (minutes, 8 GB)
+#   make gpu        where an NVIDIA GPU is: its tests and its figures, into build/gpu.json (see tests/gpu.py)
 #   make outputs    for maintainers: renew the stored outputs, on real MovieLens
 #   make format     for maintainers: let ruff lay out code and notebooks
 #   make binder     print the link that opens this repository on Binder
@@ -36,7 +37,7 @@ ROOT = $(shell [ "$$(id -u)" != 0 ] || echo --allow-root)
 export PIP_DEFAULT_TIMEOUT ?= 30
 
 .DELETE_ON_ERROR:
-.PHONY: lab notebooks test browser oldest bench outputs format binder clean
+.PHONY: lab notebooks test browser oldest bench wheels gpu outputs format binder clean
 
 lab: $(READY)
 	@[ -z "$(ROOT)" ] || echo "You are root: JupyterLab gets --allow-root; it makes a token, and stays at 127.0.0.1 unless you say --ip"
@@ -63,6 +64,21 @@ oldest: build/oldest.txt
 
 bench: $(PEERS)
 	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)
+
+# For a machine with a GPU, its own PyTorch and no network: carry build/wheels there, and install what it lacks.
+GPU_PYTHON ?= python3
+NEEDED := scipy pandas matplotlib tqdm requests filelock platformdirs psutil threadpoolctl pytest implicit
+
+wheels: $(READY)
+	$(PIP) download -q --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
+	  --platform manylinux2014_x86_64 --no-deps -c $(CONSTRAINTS) -d build/wheels $(NEEDED) \
+	  urllib3 certifi idna charset-normalizer iniconfig pluggy contourpy cycler kiwisolver fonttools pyparsing
+
+gpu:
+	$(GPU_PYTHON) -m venv --system-site-packages build/gpu
+	for name in $(NEEDED); do build/gpu/bin/python -c "import $$name" 2>/dev/null \
+	  || build/gpu/bin/python -m pip install -q --no-index --find-links build/wheels $$name || true; done
+	PYTHONPATH=. build/gpu/bin/python tests/gpu.py $(GPU_OPTIONS)
 
 outputs: $(TESTED)
 	$(BIN)/python -m mfhelpers run --in-place
