@@ -225,15 +225,15 @@ def test_large_steps_take_what_the_process_has(three_threads, monkeypatch):
 def test_the_gradient_of_the_objective_with_the_same_reg_is_zero_at_the_end(name, reg):
     """The same number, or the same penalty, in training and in `objective`: it is a minimum."""
     if name in ("als", "cg"):
-        options = {"solver": "exact" if name == "als" else "cg", "dtype": "float64", "sweeps": 3000}
+        options = {"solver": "exact" if name == "als" else "cg", "dtype": "float64", "sweeps": 1000}
         ended, bound = als(TRAIN, 2, reg=reg, progress=False, **options), 1e-6
     elif name == "sgd":
-        far = sgd(TRAIN, 2, reg=reg, epochs=400, lr=0.02, engine="minibatch", batch_size=300, progress=False)
-        ended, bound = sgd(TRAIN, 2, reg=reg, epochs=300, lr=0.0005, engine="loop", start=far, progress=False), 0.6
+        far = sgd(TRAIN, 2, reg=reg, epochs=200, lr=0.02, engine="minibatch", batch_size=300, progress=False)
+        ended, bound = sgd(TRAIN, 2, reg=reg, epochs=100, lr=0.0005, engine="loop", start=far, progress=False), 0.6
     else:
         model, full = BiasedMatrixFactorization(40, 30, 2), {"batch_size": len(TRAIN), "progress": False}
         for lr in (0.02, 0.002, 0.0002):
-            fit(model, TRAIN, epochs=600, lr=lr, reg=reg, **full)
+            fit(model, TRAIN, epochs=300, lr=lr, reg=reg, **full)
         ended, bound = model.to_factors(), 0.6
     for table in ("user_factors", "item_factors", "user_biases", "item_biases"):
         tables = {name: getattr(ended, name).astype(np.float64) for name in
