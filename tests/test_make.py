@@ -26,7 +26,7 @@ def make(tmp_path):
     shutil.copy(ROOT / "mfhelpers" / "course" / "pytorch.py", tree / "mfhelpers" / "course")
     environment = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "MAKE", "MFLAGS"))}
     environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "0"}
-    environment |= {"HOME": str(tmp_path), "NO_PROXY": "*", "no_proxy": "*"}
+    environment |= {"HOME": str(tmp_path), "NO_PROXY": "*", "no_proxy": "*", "TORCH_CPU_INDEX": "none"}
 
     def run(*arguments, **variables):
         return subprocess.run(
