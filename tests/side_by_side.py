@@ -58,7 +58,7 @@ def tasks() -> dict[str, list[str]]:
     for path in every:
         name = path.relative_to(notebooks.folder()).with_suffix("").as_posix()
         if real_data():
-            found[name] = [*PYTEST, str(path), "--nbs=strict"]
+            found[name] = [*PYTEST, "-p", "conftest", str(path), "--nbs=strict"]
         else:
             found[name] = [*PYTEST, f"{SIMULATED}[{name}]", "--nbs=simulated"]
     return found

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from mfhelpers.course import commands, doctor, notebooks
 from mfhelpers.data import movielens
 
-PACKAGE = Path(commands.__file__).parent
+PACKAGE = Path(commands.__file__).parents[1]
 NAMES = ["00_movielens.ipynb", "01_gradients.ipynb"]
 
 

@@ -149,6 +149,75 @@ def test_an_empty_history_says_what_it_is_for():
     assert History().epochs == History().best_epoch == 0
 
 
+# -- what goes wrong --------------------------------------------------------------------------------
+
+
+def fails(_):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "stopped"),
+    [
+        ({"lr": 1e9, "optimizer": torch.optim.SGD}, DivergenceError, "diverged"),
+        ({"watch": fails}, ZeroDivisionError, "failed"),
+        ({"checkpoint": "/proc/nowhere/c.pt"}, OSError, "failed"),
+    ],
+)
+def test_a_history_says_that_a_training_failed(options, error, stopped):
+    history = History()
+    with pytest.raises(error):
+        fit(BiasedMatrixFactorization(40, 30, 2), TRAIN, epochs=3, history=history, progress=False, **options)
+    assert history.stopped == stopped
+    if "checkpoint" in options:  # nothing was trained, so the history is as new
+        fit(BiasedMatrixFactorization(40, 30, 2), TRAIN, epochs=1, history=history, progress=False)
+        assert history.epochs == 1
+
+
+def test_watching_als_does_not_change_what_it_makes_of_a_start_that_is_far_off():
+    options = {"init_std": 20.0, "sweeps": 6, "progress": False}
+    blind, seen = als(TRAIN, 4, **options), als(TRAIN, 4, valid=VALID, history=History(), **options)
+    assert np.array_equal(blind.item_factors, seen.item_factors)
+
+
+def test_an_interrupted_step_that_went_too_far_is_not_kept(capsys):
+    def one_step_too_far(optimizer, *_):
+        optimizer.param_groups[0]["params"][0].data.fill_(float("nan"))
+        raise KeyboardInterrupt
+
+    model = BiasedMatrixFactorization(40, 30, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer.register_step_post_hook(one_step_too_far)
+    fit(model, TRAIN, optimizer=optimizer, progress=False)
+    assert "that epoch diverged, and the model of the epoch before is kept" in capsys.readouterr().out
+    assert np.isfinite(rmse(model, TRAIN))
+
+
+def test_with_patience_an_interruption_says_which_step_is_kept(capsys):
+    seen = []
+
+    def third(_):
+        seen.append(0)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    history = History()
+    als(TRAIN, 4, valid=VALID, patience=9, watch=third, history=history, progress=False)
+    assert f"sweep {history.best_epoch}, the best, is kept" in capsys.readouterr().out
+
+
+def test_what_only_predicts_can_be_logged(tmp_path):
+    class Alone:
+        def predict(self, users, items):
+            return np.full(len(users), 3.0)
+
+    class Bare(TowardsTheMean):
+        def predictor(self):
+            return Alone()
+
+    assert run(Bare(TRAIN), 2, Monitor(TRAIN, log_dir=tmp_path / "bare")).stopped == "finished"
+
+
 # -- threads ---------------------------------------------------------------------------------------
 
 ALGORITHMS = {
@@ -225,15 +294,15 @@ def test_large_steps_take_what_the_process_has(three_threads, monkeypatch):
 def test_the_gradient_of_the_objective_with_the_same_reg_is_zero_at_the_end(name, reg):
     """The same number, or the same penalty, in training and in `objective`: it is a minimum."""
     if name in ("als", "cg"):
-        options = {"solver": "exact" if name == "als" else "cg", "dtype": "float64", "sweeps": 3000}
+        options = {"solver": "exact" if name == "als" else "cg", "dtype": "float64", "sweeps": 1000}
         ended, bound = als(TRAIN, 2, reg=reg, progress=False, **options), 1e-6
     elif name == "sgd":
-        far = sgd(TRAIN, 2, reg=reg, epochs=400, lr=0.02, engine="minibatch", batch_size=300, progress=False)
-        ended, bound = sgd(TRAIN, 2, reg=reg, epochs=300, lr=0.0005, engine="loop", start=far, progress=False), 0.6
+        far = sgd(TRAIN, 2, reg=reg, epochs=200, lr=0.02, engine="minibatch", batch_size=300, progress=False)
+        ended, bound = sgd(TRAIN, 2, reg=reg, epochs=100, lr=0.0005, engine="loop", start=far, progress=False), 0.6
     else:
         model, full = BiasedMatrixFactorization(40, 30, 2), {"batch_size": len(TRAIN), "progress": False}
         for lr in (0.02, 0.002, 0.0002):
-            fit(model, TRAIN, epochs=600, lr=lr, reg=reg, **full)
+            fit(model, TRAIN, epochs=300, lr=lr, reg=reg, **full)
         ended, bound = model.to_factors(), 0.6
     for table in ("user_factors", "item_factors", "user_biases", "item_biases"):
         tables = {name: getattr(ended, name).astype(np.float64) for name in

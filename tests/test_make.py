@@ -21,11 +21,12 @@ def make(tmp_path):
     tree.mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "LICENSE-TEXT"):
         shutil.copy(ROOT / name, tree)
-    for name in ("mfhelpers", "notebooks"):
-        (tree / name).mkdir()
+    for name in ("mfhelpers/course", "notebooks"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy(ROOT / "mfhelpers" / "course" / "pytorch.py", tree / "mfhelpers" / "course")
     environment = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "MAKE", "MFLAGS"))}
     environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "0"}
-    environment |= {"HOME": str(tmp_path), "NO_PROXY": "*", "no_proxy": "*"}
+    environment |= {"HOME": str(tmp_path), "NO_PROXY": "*", "no_proxy": "*", "TORCH_CPU_INDEX": "none"}
 
     def run(*arguments, **variables):
         return subprocess.run(

@@ -281,7 +281,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_trained(options
     def refused(*_):
         raise AssertionError("trained")
 
-    for engine in (descent._Loop, descent._Frozen, descent.Minibatch):
+    for engine in (descent._OneByOne, descent._Frozen, descent.Minibatch):
         monkeypatch.setattr(engine, "step", refused)
     with pytest.raises(ValueError, match=message):
         sgd(TRAIN, **{"n_factors": 3, "progress": False, **options})

@@ -12,6 +12,8 @@ from mfhelpers import (
     MatrixFactorization,
     Penalty,
     Ratings,
+    Score,
+    als,
     choose,
     fit,
     kfold,
@@ -352,3 +354,53 @@ def test_choices_can_be_compared_and_are_the_same_only_if_they_are_one():
     one, other = (choose(TRAIN, {"value": [1]}, constant, **QUIET) for _ in range(2))
     assert one == one
     assert one != other
+
+
+# -- other scores ----------------------------------------------------------------------------------
+
+
+def test_any_score_may_be_chosen_by_and_the_higher_may_be_the_better():
+    high = Score("mean", lambda predictor, test, train: float(predictor.value), higher_is_better=True)
+    choice = choose(TRAIN, {"value": [2.0, 4.0, 3.0]}, constant, score=high, **QUIET)
+    assert choice.settings == {"value": 4.0}
+    assert list(choice.log) == ["value", "mean", "sd", "seconds"]
+    assert choose(TRAIN, {"value": [2.0, 3.5]}, constant, score="mae", **QUIET).log.mae.is_monotonic_decreasing
+
+
+def test_a_score_that_is_no_number_is_never_the_best():
+    some = Score("odd", lambda predictor, test, train: np.nan if predictor.value == 1 else predictor.value)
+    assert choose(TRAIN, {"value": [1, 3, 2]}, constant, score=some, **QUIET).settings == {"value": 2}
+    none = Score("none", lambda predictor, test, train: np.nan)
+    with pytest.raises(ValueError, match="2 settings have no finite score"):
+        choose(TRAIN, {"value": [1, 2]}, constant, score=none, **QUIET)
+
+
+@pytest.mark.parametrize("name", ["rmse", "seconds", "sd", "fold", "fit_seconds"])
+def test_a_score_cannot_hide_a_column(name):
+    with pytest.raises(ValueError, match=f"a score called '{name}' would hide"):
+        choose(TRAIN, {"value": [1]}, constant, score=Score(name, lambda *_: 1.0), **QUIET)
+
+
+@pytest.mark.parametrize("score", ["ndcg", len, None])
+def test_what_is_no_score_is_refused_with_the_remedy(score):
+    with pytest.raises(ValueError, match="choose 'rmse' or 'mae', or give a Score"):
+        choose(TRAIN, {"value": [1]}, constant, score=score, **QUIET)
+
+
+def test_an_interruption_inside_an_inner_choice_stops_the_outer_one_too(capsys):
+    """And one whose training then diverges is an interruption all the same."""
+    trained = []
+
+    def inner(part, value):
+        trained.append(0)
+        if len(trained) == 3:
+            als(part, 1, sweeps=1, watch=lambda _: signal.raise_signal(signal.SIGINT), progress=False)
+            raise DivergenceError("after the interruption")
+        return constant(part, value)
+
+    def outer(part, n):
+        return constant(part, choose(part, {"value": [1.0, 2.0]}, inner, folds=2, **QUIET).settings["value"])
+
+    with pytest.raises(KeyboardInterrupt):
+        choose(TRAIN, {"n": [1, 2, 3]}, outer, **QUIET)
+    assert len(trained) == 3

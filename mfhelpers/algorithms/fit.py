@@ -169,6 +169,8 @@ class Settings:
     def __post_init__(self) -> None:
         self.epochs, self.batch_size = (whole_number(n, getattr(self, n), 1) for n in ("epochs", "batch_size"))
         self.seed = whole_number("seed", self.seed)
+        if not -(2**63) <= self.seed < 2**64:
+            raise ValueError(f"seed={self.seed}: PyTorch's generators take 64 bits")
         self.lr = None if self.lr is None else real_number("lr", self.lr, above=0)
         one_of("schedule_every", self.schedule_every, ("epoch", "batch"))
         if isinstance(self.optimizer, Optimizer) and self.lr is not None:
@@ -313,6 +315,12 @@ class _Training(Stepper):
             else:
                 self.scheduler.step()
         self._save(history)
+
+    def interrupted(self, done: int) -> None:
+        """A step that was broken off may have been one too far: then one epoch back."""
+        if self.before and not all(bool(table.isfinite().all()) for table in self.model.parameters()):
+            self.kept = "that epoch diverged, and the model of the epoch before is kept"
+            self.diverged()
 
     def diverged(self) -> None:
         """One epoch back, as the error promises."""

@@ -58,8 +58,8 @@ class History:
     best_epoch : int
         Epoch with the lowest validation RMSE (training RMSE without validation data).
     stopped : str
-        "finished", "converged" (nothing moved any more), "early" (no improvement for `patience` epochs) or
-        "interrupted".
+        "finished", "converged" (nothing moved any more), "early" (no improvement for `patience` epochs),
+        "interrupted", "diverged" or "failed"; "running" until then.
     """
 
     train_rmse: list[float] = field(default_factory=list)
@@ -183,6 +183,10 @@ class Stepper:
     def check(self, done: int) -> None:
         """Raise `DivergenceError` if the state after `done` steps cannot be right."""
 
+    def interrupted(self, done: int) -> None:
+        """Called when a step was broken off: raise `DivergenceError` if what it left cannot be right."""
+        self.check(done)
+
     def measure(self, predictor: Any, part: Ratings) -> float:
         """RMSE on the training or the validation ratings."""
         return rmse(predictor, part)
@@ -195,13 +199,13 @@ class Stepper:
 
     def tables(self, predictor: Any) -> dict[str, np.ndarray]:
         """What is learned, by name."""
-        return {name: getattr(predictor, name) for name in ARRAYS[1:]}
+        return {name: getattr(predictor, name) for name in ARRAYS[1:] if hasattr(predictor, name)}
 
     def predictions(self, predictor: Any, part: Ratings, some: slice) -> np.ndarray:
         return predictor.predict(part.users[some], part.items[some])
 
     def item_factors(self, predictor: Any) -> np.ndarray | None:
-        return predictor.item_factors
+        return getattr(predictor, "item_factors", None)
 
     # -- for models that are trained in place -----------------------------------------------------------
 
@@ -236,18 +240,17 @@ def run(stepper: Stepper, n: int, monitor: Monitor) -> History:
         When errors stop being numbers or exceed 100 times the rating scale; the history ends one step before.
     """
     loop = _Loop(stepper, n, monitor)
-    loop.open()
     bar = progress_bar(show=monitor.progress, initial=loop.done, total=n, unit=stepper.unit)
     try:
+        loop.open()
         loop.start()
         while loop.goes_on():
             loop.advance(bar)
         loop.history.stopped = loop.reason()
     except KeyboardInterrupt:
         loop.interrupted()
-    except DivergenceError:
-        stepper.best = None
-        stepper.diverged()
+    except BaseException as error:
+        loop.failed(error)
         raise
     finally:
         bar.close()
@@ -263,7 +266,7 @@ class _Loop:
         self.judged, self.limit = stepper.always_judged or monitor.asked, divergence_limit(monitor.train)
         self.latest, self.spent, self.done = None, 0.0, self.history.epochs
         self.current = self.done + 1
-        self.resumed = bool(self.history.train_rmse)
+        self.resumed, self.history.stopped = bool(self.history.train_rmse), "running"
 
     def open(self) -> None:
         """Judge the start, which must be finite."""
@@ -325,6 +328,8 @@ class _Loop:
         if self.done:
             self.require_bounded(train_rmse)
         valid = [] if self.monitor.valid is None else [self.stepper.measure(predictor, self.monitor.valid)]
+        if self.done and not np.isfinite(valid).all():
+            self.require_bounded(valid[0])
         if not self.done and not np.isfinite([train_rmse, *valid]).all():
             raise ValueError(f"the model's first predictions are not finite (RMSE {train_rmse}): make a new model")
         self.history.train_rmse.append(train_rmse)
@@ -352,18 +357,38 @@ class _Loop:
 
     def interrupted(self) -> None:
         self.history.stopped = "interrupted"
-        if (noticed := _NOTICED.get()) is not None:
-            noticed.append(self.current)
-        self.stepper.check(self.done)
-        if self.judged and self.stepper.best is None:
+        note_interruption(self.current)
+        if self.stepper.best is None:
+            self.stepper.interrupted(self.done)
             self.latest = self.stepper.predictor()
-        print(f"interrupted in {self.stepper.unit} {self.current}: {self.stepper.kept}")
+        kept = (
+            self.stepper.kept
+            if self.stepper.best is None
+            else f"{self.stepper.unit} {self.history.best_epoch}, the best, is kept"
+        )
+        print(f"interrupted in {self.stepper.unit} {self.current}: {kept}")
+
+    def failed(self, error: BaseException) -> None:
+        """What a divergence or another error leaves; a history in which nothing was trained can be used again."""
+        self.history.stopped = "diverged" if isinstance(error, DivergenceError) else "failed"
+        if isinstance(error, DivergenceError):
+            self.stepper.best = None
+            self.stepper.diverged()
+        if not self.done and not self.resumed:
+            for numbers in (self.history.train_rmse, self.history.valid_rmse, self.history.seconds):
+                numbers.clear()
 
     def close(self) -> None:
         final = self.latest if self.stepper.best is None else self.stepper.result()
-        if self.monitor.log is not None:
+        if self.monitor.log is not None and self.history.train_rmse:
             factors = None if final is None else self.stepper.item_factors(final)
             self.monitor.log.close(self.history, self.stepper.settings, factors, _map_columns(self.monitor.train))
+
+
+def note_interruption(at: int = 0) -> None:
+    """Tell whoever runs several trainings that one of them was interrupted and kept it to itself."""
+    if (noticed := _NOTICED.get()) is not None:
+        noticed.append(at)
 
 
 @contextmanager

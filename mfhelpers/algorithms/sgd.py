@@ -126,7 +126,7 @@ def sgd(
     batch_size, start = settings.batch_size_for(train), settings.start_for(train)
     resources = choose_resources(device, threads, min(batch_size, len(train)), start, settings.refusal)
     with resources.scope():
-        kind = {"loop": _Loop, "minibatch": Minibatch, "frozen": _Frozen}[engine]
+        kind = {"loop": _OneByOne, "minibatch": Minibatch, "frozen": _Frozen}[engine]
         # not the numbers that drew the factors
         steps = kind(train, start, settings, np.random.default_rng([settings.seed, 1]), resources.device)
         steps.resources, steps.settings = resources, settings.for_log(train)
@@ -237,7 +237,7 @@ class _Engine(Stepper):
         return np.abs(errors).mean(dtype=np.float64)
 
 
-class _Loop(_Engine):
+class _OneByOne(_Engine):
     """One rating at a time."""
 
     def __init__(self, train: Ratings, start: Factors, settings: Settings, shuffling, device) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,7 @@ def soft_impute(
     threshold = real_number("threshold", threshold, at_least=0)
     baseline, k, start = _prepared(train, n_factors, baseline, seed)
     resources = choose_resources("cpu", threads, len(train), baseline)
+    resources = replace(resources, device_reason="SciPy's decompositions run on the processor")
     with resources.scope(blas=True):
         imputation = _Imputation(train, baseline, k, threshold, tolerance, start)
         imputation.resources = resources

@@ -12,7 +12,8 @@ import scipy.sparse
 import torch
 
 from ..data.arguments import real_number
-from ..data.ratings import Ratings, require_same_labels
+from ..data.interactions import Interactions, require_same_labels
+from ..data.ratings import Ratings
 from ..models.factors import Factors
 from ..models.penalty import Penalty
 from .als import TYPES, Settings, Sides, _ratio
@@ -26,7 +27,7 @@ def svdpp(
     train: Ratings,
     n_factors: int = 20,
     *,
-    implicit: Ratings | None = None,
+    implicit: Interactions | None = None,
     reg: float | Penalty = Penalty(1.6, power=0.5),
     reg_implicit: float = 60.0,
     biased: bool = True,
@@ -56,7 +57,7 @@ def svdpp(
     train : Ratings
     n_factors : int
         k, from 1.
-    implicit : Ratings, optional
+    implicit : Interactions or Ratings, optional
         The pairs that make up N(u), whatever their values, in the numbering of `train`; default `train`. Test
         pairs do not belong here: that somebody will rate a film tells how they will.
     reg : float or Penalty
@@ -91,8 +92,8 @@ def svdpp(
     if not settings.n_factors:
         raise ValueError("n_factors=0: implicit feedback moves the users' factors, so there must be some")
     implicit = train if implicit is None else implicit
-    if not isinstance(implicit, Ratings):
-        raise ValueError(f"implicit={implicit!r}: give Ratings, such as train itself")
+    if not isinstance(implicit, Interactions):
+        raise ValueError(f"implicit={implicit!r}: give Ratings or Interactions, such as train itself")
     require_same_labels(train, implicit)
     reg_implicit = real_number("reg_implicit", reg_implicit, above=0)
     limits = torch.finfo(TYPES[dtype])

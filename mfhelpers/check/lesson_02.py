@@ -201,7 +201,7 @@ def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> s
         old = (np.zeros_like(start[0]), np.zeros_like(start[1]))
         if number % 2:  # every other model has been used before
             model(*columns[:2]).sum().backward()
-            old = tuple(np.array(table.grad) for table in model.parameters())
+            old = tuple(np.array(table.grad.tolist()) for table in model.parameters() if table.grad is not None)
         repaired(model, *columns, lr, steps)
         groups = steps * [np.arange(len(columns[2]))]
 

@@ -155,10 +155,10 @@ class Interactions:
             columns = _merge_duplicates(columns, len(item_ids), duplicates)
         titles, genres = texts
         of_users, of_items = features
-        if of_users is not None or of_items is not None:
-            fields = fields | {"features": numbered_features(of_users, of_items, user_ids, item_ids)}
+        known = of_users is not None or of_items is not None
+        described = {"features": numbered_features(of_users, of_items, user_ids, item_ids)} if known else {}
         return dict(
-            **columns, n_users=len(user_ids), n_items=len(item_ids), user_ids=user_ids, item_ids=item_ids,
+            **columns, **described, n_users=len(user_ids), n_items=len(item_ids), user_ids=user_ids, item_ids=item_ids,
             titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),
             genres=None if genres is None else np.array([genres.get(i, "") for i in item_ids.tolist()]),
             **fields,

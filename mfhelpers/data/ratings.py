@@ -35,7 +35,7 @@ class Ratings(Interactions):
     """Ratings as a list of (user, item, value), with the labels that belong to the numbers.
 
     The arrays are checked when the object is made and read-only afterwards, so a `Ratings` that
-    exists is sound. `ratings[index]` selects ratings and keeps the numbering of users and items;
+    exists is valid. `ratings[index]` selects ratings and keeps the numbering of users and items;
     that is why a train and a test part can be compared. Ratings are `Interactions` too.
 
     Parameters

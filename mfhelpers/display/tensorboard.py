@@ -1,4 +1,4 @@
-"""TensorBoard: the event files that `fit` and `als` write when they are given a `log_dir`, and a page to see them."""
+"""TensorBoard: the event files that every algorithm writes when it is given a `log_dir`, and a page to see them."""
 
 from __future__ import annotations
 

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..algorithms.loop import DivergenceError, interruptions
+from ..algorithms.loop import DivergenceError, note_interruption
 from ..data.arguments import one_of, whole_number
 from ..data.ratings import Ratings, require_same_labels
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
 from ..models.metrics import Score, evaluate
-from ..models.predictor import Predictor, checked_predictor
+from ..models.predictor import Predictor
+from .tuning import trained
 
 SCORES = ("rmse", "mae", "train_rmse", "train_mae")
 SECONDS = ("fit_seconds", "test_seconds")
@@ -129,12 +130,12 @@ class Comparison:
             mean, n = apart.mean(axis=0), len(folds)
         spread = np.full(len(others), np.nan)
         failed = self.scores.rmse.eq(np.inf).groupby(self.scores.algorithm).any()
-        sound = np.isfinite(apart).all(axis=0) & ~failed[others].to_numpy() & ~failed[to]
-        mean = np.where(sound, mean, np.nan)
-        spread[sound] = apart[:, sound].std(axis=0, ddof=1)
+        finite = np.isfinite(apart).all(axis=0) & ~failed[others].to_numpy() & ~failed[to]
+        mean = np.where(finite, mean, np.nan)
+        spread[finite] = apart[:, finite].std(axis=0, ddof=1)
         half = stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 / n + self.test_share)
         apart_from_0 = np.where(mean + half < 0, "lower", np.where(mean - half > 0, "higher", "no difference"))
-        verdict = np.where(sound, apart_from_0, "diverged")
+        verdict = np.where(finite, apart_from_0, "diverged")
         columns = {"difference": mean, "low": mean - half, "high": mean + half, "verdict": verdict}
         return pd.DataFrame(columns, index=pd.Index(others, name="algorithm"))
 
@@ -226,6 +227,7 @@ def cross_validate(
     except KeyboardInterrupt:
         if not kept:
             raise
+        note_interruption()
         print(f"interrupted after {kept // len(algorithms)} of {len(folds) * len(seeds)} rounds, which are kept")
     finally:
         bar.close()
@@ -282,18 +284,11 @@ def _trial(
     data = train if prepare is None else prepare(train)
     diverged = dict.fromkeys(SCORES, np.inf) | dict.fromkeys(SECONDS, np.nan)
     diverged |= {} if score.name in SCORES else {score.name: score.worst}
-    started, fitted = time.perf_counter(), None
-    with interruptions() as noticed:
-        try:
-            fitted, failed = algorithm(data, seed=seed), False
-        except DivergenceError:
-            failed = True
+    started = time.perf_counter()
+    predictor = trained(repr(name), lambda: algorithm(data, seed=seed))
     spent = {"fit_seconds": time.perf_counter() - started}
-    if noticed:  # and the training returned what it had
-        raise KeyboardInterrupt
-    if failed:
+    if predictor is None:
         return diverged
-    predictor = checked_predictor(repr(name), fitted)
     try:
         started = time.perf_counter()
         judged = evaluate(predictor, test, clip)

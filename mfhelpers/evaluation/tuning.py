@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..algorithms.loop import DivergenceError, interruptions
+from ..algorithms.loop import DivergenceError, interruptions, note_interruption
 from ..data.arguments import whole_number
 from ..data.ratings import Ratings
 from ..data.splits import kfold
@@ -110,12 +110,16 @@ def choose(
     except KeyboardInterrupt:
         if not tried:
             raise
+        note_interruption()
         print(f"interrupted after {len(tried)} of {len(settings)} settings: the best of those is returned")
     finally:
         bar.close()
     best = _best(tried, score)
     if not np.isfinite(tried[best][score.name]):
-        raise ValueError(f"all {len(tried)} settings diverged: try smaller learning rates")
+        reason = (
+            "all {} settings diverged" if tried[best][score.name] == score.worst else "{} settings have no finite score"
+        )
+        raise ValueError(reason.format(len(tried)) + ": try smaller learning rates")
     # of the settings first, also of those that not every setting has
     names = dict.fromkeys(name for setting in settings[: len(tried)] for name in setting)
     return Choice(settings[best], pd.DataFrame(tried, columns=[*names, score.name, "sd", "seconds"]))
@@ -141,17 +145,27 @@ def _combined(settings: Any, score: str) -> list[dict[str, Any]]:
 
 def _trial(fit_one: Callable[..., Any], part: Ratings, judged: Ratings, setting: dict[str, Any], score: Score) -> float:
     """Train with one setting on one inner fold, and judge it on what was held out."""
+    predictor = trained("fit_one", lambda: fit_one(part, **setting))
     try:
-        with interruptions() as noticed:
-            fitted = fit_one(part, **setting)
-        predictor = checked_predictor("fit_one", fitted)
-        if noticed:  # and the training returned what it had
-            raise KeyboardInterrupt
-        return score.measure(predictor, judged, part)
+        return score.worst if predictor is None else score.measure(predictor, judged, part)
     except DivergenceError:
         return score.worst
 
 
+def trained(who: str, train: Callable[[], Any]) -> Predictor | None:
+    """What a training returns, None if it diverged; an interruption that it kept to itself is raised again."""
+    fitted = None
+    with interruptions() as noticed:
+        try:
+            fitted, diverged = train(), False
+        except DivergenceError:
+            diverged = True
+    if noticed:
+        raise KeyboardInterrupt
+    return None if diverged else checked_predictor(who, fitted)
+
+
 def _best(tried: list[dict[str, Any]], score: Score) -> int:
     sign = -1 if score.higher_is_better else 1
-    return min(range(len(tried)), key=lambda at: sign * tried[at][score.name])
+    values = [sign * row[score.name] for row in tried]
+    return min(range(len(tried)), key=lambda at: values[at] if np.isfinite(values[at]) else np.inf)

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.arguments import one_of, require_one_each
+from ..data.arguments import require_one_each
 from ..data.ratings import Ratings
 from .predictor import Predictor
+
+# columns of what `choose` and `cross_validate` report
+TAKEN = {"algorithm", "fold", "seed", "rmse", "mae", "train_rmse", "train_mae", "fit_seconds", "test_seconds", "sd",
+         "seed_sd", "seconds"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Scores:
 
     def __str__(self) -> str:
         cold = "" if self.n_cold is None else f", {self.n_cold:,} cold"
-        return f"RMSE {self.rmse:.3f}, MAE {self.mae:.3f} ({self.n:,} ratings{cold})"
+        other = "" if self.score is None else f", score {self.score:.3f}"
+        return f"RMSE {self.rmse:.3f}, MAE {self.mae:.3f}{other} ({self.n:,} ratings{cold})"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Score:
         As columns are called.
     measure : function (predictor, test, train) -> float
         `train` is what was trained on, None where that is not known: a list of recommendations leaves it out.
+        It gets predictions as they are, not limited to the scale.
     higher_is_better : bool
     """
 
@@ -56,12 +62,16 @@ class Score:
     def of(cls, score: str | Score, clip: bool) -> Score:
         """ "rmse" or "mae", of predictions that are limited to the scale or not; a score as it is."""
         if isinstance(score, Score):
+            if score.name in TAKEN:
+                raise ValueError(f"a score called {score.name!r} would hide a column of results: give it another name")
             return score
-        name = one_of("score", score, ("rmse", "mae"))
+        if not isinstance(score, str) or score not in ("rmse", "mae"):
+            raise ValueError(f"score={score!r}: choose 'rmse' or 'mae', or give a Score(name, measure)")
+        name = score
         return cls(name, lambda predictor, test, train: getattr(evaluate(predictor, test, clip), name))
 
 
-def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: Score | None = None) -> Scores:
+def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: str | Score | None = None) -> Scores:
     """Score anything with ``predict(users, items)`` against known ratings.
 
     Errors are pooled: RMSE = √(Σe² / n) over all ratings, in float64. The mean of the RMSEs of
@@ -75,7 +85,7 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: 
     clip : bool
         Limit predictions to the rating scale first.
     score : Score, optional
-        Another measure besides.
+        Another measure besides, as `Scores.score`.
 
     Returns
     -------
@@ -95,7 +105,7 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: 
         predicted = np.clip(predicted, ratings.scale.low, ratings.scale.high)
     errors = predicted.astype(np.float64) - ratings.values
     cold = int(predictor.cold(ratings.users, ratings.items).sum()) if hasattr(predictor, "cold") else None
-    other = None if score is None else float(score.measure(predictor, ratings, None))
+    other = None if score is None else float(Score.of(score, clip).measure(predictor, ratings, None))
     return Scores(float(np.sqrt(np.mean(errors**2))), float(np.mean(np.abs(errors))), len(ratings), cold, other)
 
 
