@@ -1,7 +1,7 @@
 """Matrix factorisation for recommender systems: what the lessons share.
 
-Ratings go in as `Ratings`; every algorithm ends in `Factors`. The names below are loaded when they
-are first used, so that `python -m mfhelpers doctor` can speak where a package is missing.
+Ratings go in as `Ratings`; whatever is trained predicts, and what is linear ends in `Factors`. The names
+below are loaded when they are first used, so that `python -m mfhelpers doctor` can speak where a package is missing.
 """
 
 from importlib import import_module
