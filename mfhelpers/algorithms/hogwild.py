@@ -64,16 +64,10 @@ def hogwild(
         As in `fit`. The seconds of a `history` begin when all workers are there, which takes seconds by itself:
         each is a new Python that loads PyTorch.
 
-    Returns
-    -------
-    Factors
-
     Raises
     ------
-    ValueError
-        For settings that do not fit together, before any process is started.
-    DivergenceError
-        When errors stop being numbers or exceed 100 times the rating scale; seen at the end only.
+    ValueError, DivergenceError
+        As in `sgd`; a divergence is seen when the training is judged, or at its end.
     RuntimeError
         When a worker ended by itself; the message has its exit code.
 

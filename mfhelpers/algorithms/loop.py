@@ -265,7 +265,7 @@ class _Loop:
         self.stepper, self.n, self.monitor, self.history = stepper, n, monitor, monitor.record
         self.judged, self.limit = stepper.always_judged or monitor.asked, divergence_limit(monitor.train)
         self.latest, self.spent, self.done = None, 0.0, self.history.epochs
-        self.current = self.done + 1
+        self.current, self.begun = self.done + 1, False
         self.resumed, self.history.stopped = bool(self.history.train_rmse), "running"
 
     def open(self) -> None:
@@ -285,6 +285,7 @@ class _Loop:
 
     def start(self) -> None:
         self.stepper.started(self.history)
+        self.begun = True
         if self.monitor.log is not None:  # after what may be refused: a folder without a run can be taken again
             self.monitor.log.begin(self.done, self.resumed)
             if not self.done:
@@ -361,11 +362,9 @@ class _Loop:
         if self.stepper.best is None:
             self.stepper.interrupted(self.done)
             self.latest = self.stepper.predictor()
-        kept = (
-            self.stepper.kept
-            if self.stepper.best is None
-            else f"{self.stepper.unit} {self.history.best_epoch}, the best, is kept"
-        )
+        kept = self.stepper.kept
+        if self.stepper.best is not None:
+            kept = f"{self.stepper.unit} {self.history.best_epoch}, the best, is kept"
         print(f"interrupted in {self.stepper.unit} {self.current}: {kept}")
 
     def failed(self, error: BaseException) -> None:
@@ -374,13 +373,13 @@ class _Loop:
         if isinstance(error, DivergenceError):
             self.stepper.best = None
             self.stepper.diverged()
-        if not self.done and not self.resumed:
+        if not self.begun and not self.resumed:
             for numbers in (self.history.train_rmse, self.history.valid_rmse, self.history.seconds):
                 numbers.clear()
 
     def close(self) -> None:
         final = self.latest if self.stepper.best is None else self.stepper.result()
-        if self.monitor.log is not None and self.history.train_rmse:
+        if self.monitor.log is not None:
             factors = None if final is None else self.stepper.item_factors(final)
             self.monitor.log.close(self.history, self.stepper.settings, factors, _map_columns(self.monitor.train))
 

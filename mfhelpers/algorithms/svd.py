@@ -146,12 +146,7 @@ def soft_impute(
     Returns
     -------
     Factors
-        float64.
-
-    Raises
-    ------
-    ValueError
-        For a baseline that does not fit, or a number out of range.
+        float64. What does not fit is refused as in `residual_svd`.
 
     Notes
     -----

@@ -36,18 +36,9 @@ class Truth(NamedTuple):
 
 
 def simulate(
-    n_users: int,
-    n_items: int,
-    n_ratings: int,
-    n_factors: int = 5,
-    *,
-    scale: Scale | tuple = (1, 5, 1),
-    mean: float = 3.55,
-    noise: float = SD_NOISE,
-    min_per_user: int | None = None,
-    seed: int = 0,
-    name: str = "simulated",
-) -> tuple[Ratings, Truth]:
+    n_users: int, n_items: int, n_ratings: int, n_factors: int = 5, *, scale: Scale | tuple = (1, 5, 1), mean: float = 3.55,
+    noise: float = SD_NOISE, min_per_user: int | None = None, seed: int = 0, name: str = "simulated",
+) -> tuple[Ratings, Truth]:  # fmt: skip
     """The ratings and the truth of `mfhelpers.simulate_ratings`, which describes them."""
     at_least = {"n_users": (n_users, 1), "n_items": (n_items, 1), "n_ratings": (n_ratings, 1)}
     at_least |= {"n_factors": (n_factors, 0), "noise": (noise, 0), "min_per_user": (min_per_user or 0, 0)}
