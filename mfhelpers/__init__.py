@@ -35,7 +35,13 @@ _HOMES = {
     "evaluation.surprise": ["from_surprise"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = {"check": "check", "interactive": "display.interactive", "plots": "display.plots"}
+# classroom: course folders for nbgrader that teachers have made import it from here
+_MODULES = {
+    "check": "check",
+    "classroom": "course.classroom",
+    "interactive": "display.interactive",
+    "plots": "display.plots",
+}
 __all__ = sorted(_HOME)
 __version__ = "0.1.0"
 

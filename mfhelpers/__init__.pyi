@@ -20,6 +20,7 @@ from .algorithms.svd import (
     soft_impute as soft_impute,
 )
 from .algorithms.svdpp import svdpp as svdpp
+from .course import classroom as classroom
 from .data.download import DownloadError as DownloadError
 from .data.features import Features as Features
 from .data.interactions import Interactions as Interactions

@@ -49,7 +49,7 @@ def hogwild(
     Each worker has its share of the ratings and goes through it in batches, as ``engine="minibatch"``
     does. Within an epoch nobody waits: two workers that move one row at once may lose a part of a step. The
     result differs a little from run to run for that reason, whatever the seed. Interrupting keeps the factors
-    so far. If the training is judged, all wait for each other after each epoch; else nobody ever does.
+    so far. With `valid`, `watch`, `history` or `log_dir` all wait for each other after each epoch; else nobody does.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def hogwild(
     most = min(len(train), 4 * (os.cpu_count() or 1))
     if not 1 <= n_workers <= most:
         raise ValueError(f"n_workers={n_workers}: from 1 to {most} here, four a processor and a rating for each")
-    with _Workers(train, settings, n_workers, monitor.asked) as workers:
+    with _Workers(train, settings, n_workers, monitor.watched) as workers:
         run(workers, settings.epochs, monitor)
     return workers.result()  # when nobody moves them any more
 

@@ -142,7 +142,8 @@ class Monitor:
             raise ValueError(f"watch={self.watch!r}: give a function of what would predict")
         if self.history is not None and not (isinstance(self.history, History) and not self.history.train_rmse):
             raise ValueError("history= takes a new, empty History() and fills it")
-        self.asked = any(wish is not None for wish in (self.valid, self.history, self.watch, self.log_dir))
+        self.measured = any(wish is not None for wish in (self.valid, self.history, self.log_dir))
+        self.watched = self.measured or self.watch is not None
         self.record = History() if self.history is None else self.history
         self.log: RunLog | None = None
 
@@ -230,7 +231,7 @@ class Stepper:
 def run(stepper: Stepper, n: int, monitor: Monitor) -> History:
     """Take `n` steps, and do all that is not the algorithm's arithmetic.
 
-    Each step is judged if anybody looks at it: by `valid`, `history`, `watch` or `log_dir`. Interrupting (Ctrl-C, or
+    Errors are measured after each step if anybody wants to know them: `valid`, `history` or `log_dir`. Interrupting (Ctrl-C, or
     ■ in a notebook) ends the training in peace; `stepper.result()` is what has been reached. A history that holds
     epochs already, as after `resume`, is continued.
 
@@ -263,7 +264,7 @@ class _Loop:
 
     def __init__(self, stepper: Stepper, n: int, monitor: Monitor) -> None:
         self.stepper, self.n, self.monitor, self.history = stepper, n, monitor, monitor.record
-        self.judged, self.limit = stepper.always_judged or monitor.asked, divergence_limit(monitor.train)
+        self.judged, self.limit = stepper.always_judged or monitor.measured, divergence_limit(monitor.train)
         self.latest, self.spent, self.done = None, 0.0, self.history.epochs
         self.current, self.begun = self.done + 1, False
         self.resumed, self.history.stopped = bool(self.history.train_rmse), "running"
@@ -314,11 +315,12 @@ class _Loop:
             bar.set_postfix_str(f"RMSE {(self.history.valid_rmse or self.history.train_rmse)[-1]:.3f}", refresh=False)
             self.note()
             self.stepper.noted(self.history)
-            if self.monitor.watch is not None:
-                self.monitor.watch(self.latest)
         # a look at all errors costs a fifth of a sweep with few factors: after 4, 8, 16 … and the last
         elif self.done == self.n or (met is None and self.done > 2 and not self.done & (self.done - 1)):
             self.stepper.check(self.done)
+        if self.monitor.watch is not None:
+            self.latest = self.latest if self.judged else self.stepper.predictor()
+            self.monitor.watch(self.latest)
         bar.update()
 
     def judge(self) -> None:
