@@ -65,14 +65,14 @@ oldest: build/oldest.txt
 bench: $(PEERS)
 	$(BIN)/python tests/bench.py $(BENCH_OPTIONS)
 
-# For a machine with a GPU, its own PyTorch and no network: carry build/wheels there, and install what it lacks.
+# For a machine with a GPU, its own PyTorch and no network: carry build/wheels there (60 MB), and install what it lacks.
 GPU_PYTHON ?= python3
-NEEDED := scipy pandas matplotlib tqdm requests filelock platformdirs psutil threadpoolctl pytest implicit
+NEEDED := scipy pandas tqdm requests filelock platformdirs psutil threadpoolctl pytest implicit
 
 wheels: $(READY)
 	$(PIP) download -q --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
 	  --platform manylinux2014_x86_64 --no-deps -c $(CONSTRAINTS) -d build/wheels $(NEEDED) \
-	  urllib3 certifi idna charset-normalizer iniconfig pluggy contourpy cycler kiwisolver fonttools pyparsing
+	  urllib3 certifi idna charset-normalizer iniconfig pluggy packaging pygments python-dateutil six
 
 gpu:
 	$(GPU_PYTHON) -m venv --system-site-packages build/gpu
