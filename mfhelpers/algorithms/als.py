@@ -17,7 +17,7 @@ import torch
 
 from ..data.arguments import one_of, whole_number
 from ..data.ratings import Ratings
-from ..models.factors import Factors, checked_start, initial_factors
+from ..models.factors import Factors, starting_factors
 from ..models.penalty import Penalty
 from .loop import DIVERGED, DivergenceError, History, Monitor, Stepper, divergence_limit, run
 from .resources import choose_resources
@@ -149,8 +149,7 @@ class Settings:
         """Sweep over sides of a kind, watched; `name` and `more` belong to the log."""
         train = monitor.train
         self._require_unique(train)
-        start = checked_start(self.start, train, self.n_factors)
-        start = initial_factors(train, self.n_factors, self.init_std, self.seed) if start is None else start
+        start = starting_factors(self.start, train, self.n_factors, self.init_std, self.seed)
         if self.n_factors and not start.item_factors.any():
             raise ValueError(
                 f"init_std={self.init_std}: item factors of zero are a saddle that no sweep leaves; start above 0"

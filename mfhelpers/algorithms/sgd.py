@@ -18,7 +18,7 @@ import torch
 
 from ..data.arguments import one_of, real_number, whole_number
 from ..data.ratings import Ratings
-from ..models.factors import CHUNK, Factors, checked_start, initial_factors
+from ..models.factors import CHUNK, Factors, starting_factors
 from ..models.penalty import Penalty
 from .loop import DivergenceError, History, Monitor, Stepper, divergence_limit, run
 from .resources import choose_resources
@@ -166,8 +166,7 @@ class Settings:
             self.batch_size = whole_number("batch_size", self.batch_size, 1)
 
     def start_for(self, train: Ratings) -> Factors:
-        start = checked_start(self.start, train, self.n_factors)
-        return initial_factors(train, self.n_factors, self.init_std, self.seed) if start is None else start
+        return starting_factors(self.start, train, self.n_factors, self.init_std, self.seed)
 
     def batch_size_for(self, train: Ratings) -> int:
         """Ratings in a step; a ValueError if frozen batches would keep too many numbers."""

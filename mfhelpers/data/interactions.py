@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from .arguments import one_of
 from .features import Features, numbered_features, require_rows
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ class Interactions:
             raise ValueError(f"there is no {cls._ONE} in these arrays: {cls._KIND} holds at least one")
         user_numbers, user_ids = _numbered("user", users, ids[0], cls._ONE)
         item_numbers, item_ids = _numbered("item", items, ids[1], cls._ONE)
-        if duplicates not in ("raise", "last", merge):
-            raise ValueError(f"duplicates={duplicates!r}: choose 'raise', 'last' or {merge!r}")
+        one_of("duplicates", duplicates, ("raise", "last", merge))
         columns = {"users": user_numbers, "items": item_numbers, **columns}
         if duplicates != "raise":
             columns = _merge_duplicates(columns, len(item_ids), duplicates)

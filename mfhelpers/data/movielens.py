@@ -22,6 +22,7 @@ import pandas as pd
 import platformdirs
 
 from ..display.notebook import show
+from .arguments import one_of
 from .download import DownloadError, Patience, fetch
 from .ratings import Ratings, Scale
 from .simulate import simulate
@@ -134,8 +135,7 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
     """
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}; there are {', '.join(DATASETS)}")
-    if source not in ("auto", "movielens", "simulated"):
-        raise ValueError(f"source={source!r}: choose 'auto', 'movielens' or 'simulated'")
+    one_of("source", source, ("auto", "movielens", "simulated"))
     dataset = DATASETS[name]
     if source == "simulated":
         return _simulated(dataset, "because source='simulated' was asked for")

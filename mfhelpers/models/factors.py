@@ -319,10 +319,10 @@ def initial_factors(train: Ratings, n_factors: int, init_std: float, seed: int) 
     return Factors(train.values.mean(dtype=np.float64), np.zeros(train.n_users), np.zeros(train.n_items), users, items)
 
 
-def checked_start(start: Factors | None, train: Ratings, n_factors: int) -> Factors | None:
-    """`start`, if a training of so many factors can begin there; a ValueError if not."""
+def starting_factors(start: Factors | None, train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:
+    """`start`, if a training of so many factors can begin there (a ValueError if not); without one, `initial_factors`."""
     if start is None:
-        return None
+        return initial_factors(train, n_factors, init_std, seed)
     if not isinstance(start, Factors):
         raise ValueError(f"start={type(start).__name__}: give Factors, such as those of another training")
     if (start.n_users, start.n_items, start.n_factors) != (train.n_users, train.n_items, n_factors):
