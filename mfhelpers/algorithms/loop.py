@@ -96,7 +96,8 @@ class History:
         """Draw RMSE against epochs and return the axes; `plots.show(ax.figure, alt=…)` shows them."""
         from ..display import plots  # here, so that training does not load a drawing library
 
-        return plots.training_curves({"": self}, ax=ax, title=title)
+        parts = {"train": self.train_rmse} | ({"validation": self.valid_rmse} if self.valid_rmse else {})
+        return plots.lines(parts, ax=ax, xlabel="epochs", ylabel="RMSE, stars", title=title)
 
     def __repr__(self) -> str:
         if not self.train_rmse:
