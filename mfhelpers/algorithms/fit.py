@@ -290,11 +290,6 @@ class _Training(Stepper):
         predictor.eval()
         return _array(predictor(users[some], items[some]))
 
-    def item_factors(self, predictor: nn.Module) -> np.ndarray | None:
-        """What the projector can show, if the model calls it by our name."""
-        table = getattr(getattr(predictor, "item_factors", None), "weight", None)
-        return _array(table) if table is not None and len(table) >= self.train.n_items else None
-
     # -- states to come back to -----------------------------------------------------------------------
 
     def keep(self, predictor: nn.Module) -> dict[str, Any]:
