@@ -94,7 +94,11 @@ class RunLog:
             self.writer.flush()  # so that a page that is open shows it
 
     def close(
-        self, history: Any, settings: Mapping[str, Any], item_factors: np.ndarray | None, items: Mapping[str, np.ndarray]
+        self,
+        history: Any,
+        settings: Mapping[str, Any],
+        item_factors: np.ndarray | None,
+        items: Mapping[str, np.ndarray],
     ) -> None:
         """Note the settings with what came of them, and put the items on the map; nothing if it never began.
 

@@ -1,4 +1,4 @@
-"""How far predictions are off: errors pooled over all ratings."""
+"""How far predictions are off: errors pooled over all ratings, and with the penalty what training makes small."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from ..data.arguments import require_one_each
 from ..data.ratings import Ratings
+from .factors import Factors
+from .penalty import Penalty
 from .predictor import Predictor
 
 # columns of what `choose` and `cross_validate` report
@@ -109,3 +111,17 @@ def rmse(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
 def mae(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
     """Mean absolute error in stars: `evaluate(…).mae`."""
     return evaluate(predictor, ratings, clip).mae
+
+
+def objective(factors: Factors, train: Ratings, reg: float | Penalty) -> float:
+    """Σ (r_ui - r̂_ui)² over the training ratings plus the penalty: what training makes small, in stars².
+
+    Parameters
+    ----------
+    factors : Factors
+    train : Ratings
+    reg : float or Penalty
+        That which the factors were trained with; 0 for none.
+    """
+    errors = train.values - factors.predict(train.users, train.items).astype(np.float64)
+    return float(errors @ errors) + Penalty.of(reg).cost(factors, train)
