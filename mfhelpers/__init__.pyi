@@ -57,13 +57,13 @@ from .models.metrics import (
     Score as Score,
     evaluate as evaluate,
     mae as mae,
+    objective as objective,
     rmse as rmse,
 )
 from .models.modules import (
     BiasedMatrixFactorization as BiasedMatrixFactorization,
     MatrixFactorization as MatrixFactorization,
 )
-from .models.objective import objective as objective
 from .models.penalty import Penalty as Penalty
 from .models.predictor import Predictor as Predictor
 from .models.truth import simulate_ratings as simulate_ratings

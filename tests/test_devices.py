@@ -1,5 +1,6 @@
 """Where `fit` trains: a GPU for large steps or on request, and there it learns the same."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -25,9 +26,9 @@ def test_auto_takes_a_gpu_for_large_steps(monkeypatch, cuda, mps, batch_size, sp
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     model = made(k=20, sparse=sparse)
-    chosen, why = devices.choose_device("auto", batch_size, model, training._refusal(model))
-    assert chosen == torch.device(device)
-    assert reason in why
+    chosen = devices.choose_resources("auto", 1, batch_size, model, partial(training._refusal, model))
+    assert chosen.device == torch.device(device)
+    assert reason in chosen.device_reason
 
 
 def test_a_step_has_no_more_ratings_than_there_are(monkeypatch):
@@ -46,10 +47,11 @@ def test_a_device_is_taken_if_asked_for_and_there(monkeypatch, device, there):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     if there:
-        assert devices.choose_device(device, 1, made()) == (torch.device(device), "it was asked for")
+        chosen = devices.choose_resources(device, 1, 1)
+        assert (chosen.device, chosen.device_reason) == (torch.device(device), "it was asked for")
     else:
         with pytest.raises(ValueError, match=f"device='{device}' is not available here; device='auto' or 'cpu'"):
-            devices.choose_device(device, 1, made())
+            devices.choose_resources(device, 1, 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA here")

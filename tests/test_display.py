@@ -5,7 +5,6 @@ import sys
 import time
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from mfhelpers import progress
@@ -98,40 +97,3 @@ def test_in_a_notebook_the_whole_bundle_is_displayed(shell, monkeypatch, capsys)
     display.show(data, metadata)
     assert calls == [(data, {"metadata": metadata, "raw": True})]
     assert capsys.readouterr().out == ""
-
-
-def test_a_live_table_prints_its_rows_outside_a_notebook(shell, capsys):
-    shell(None)
-    table = display.LiveTable("how", "speed", "error")
-    table.add("by hand", 1234567, 0.93412)
-    assert capsys.readouterr().out.split() == ["by", "hand", "1,234,567", "0.934"]
-    assert table.rows == [("by hand", 1234567, 0.93412)]
-
-
-def test_a_live_table_is_drawn_once_and_redrawn_in_its_place(monkeypatch):
-    drawn, redrawn = [], []
-    place = SimpleNamespace(update=redrawn.append)
-    module = SimpleNamespace(HTML=str, display=lambda page, display_id: drawn.append(page) or place)
-    monkeypatch.setitem(sys.modules, "IPython.display", module)
-    monkeypatch.setattr(display, "in_notebook", lambda: True)
-    table = display.LiveTable("how", "a second")
-    table.add("<quick>", 5e6)
-    table.add("slow", 12.5)
-    assert len(drawn) == 1
-    assert len(redrawn) == 2
-    assert "<th>a second</th>" in drawn[0]
-    assert "&lt;quick&gt;" in redrawn[1]
-    assert "5,000,000" in redrawn[1]
-    assert "12.500" in redrawn[1]
-
-
-def test_a_row_of_another_length_is_refused(shell):
-    shell(None)
-    with pytest.raises(ValueError, match="3 values for the 2 columns how, speed"):
-        display.LiveTable("how", "speed").add(1, 2, 3)
-
-
-def test_numbers_of_numpy_look_like_any_other(shell, capsys):
-    shell(None)
-    display.LiveTable("n", "error").add(np.int64(12345), np.float32(0.5))
-    assert capsys.readouterr().out.split() == ["12,345", "0.500"]

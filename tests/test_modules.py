@@ -226,7 +226,7 @@ def test_only_the_biased_model_takes_its_mean_from_the_ratings_and_only_if_none_
 @BOTH
 @pytest.mark.parametrize("size", ["n_users", "n_items", "n_factors"])
 def test_sizes_below_one_are_refused(kind, size):
-    with pytest.raises(ValueError, match=f"{size}=0: a model needs at least 1"):
+    with pytest.raises(ValueError, match=f"{size}=0: it must be at least 1"):
         kind(**{"n_users": 2, "n_items": 2, "n_factors": 2, size: 0})
     with pytest.raises(ValueError, match=rf"{size}=2\.0: give a whole number"):
         kind(**{"n_users": 2, "n_items": 2, "n_factors": 2, size: 2.0})

@@ -3,7 +3,6 @@
 import base64
 import io
 import itertools
-from types import SimpleNamespace
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mfhelpers import plots
+from mfhelpers import History, plots
 
 ALT = "A line that climbs from one to three."
 
@@ -59,7 +58,7 @@ def figure(**labels):
 
 
 def history(train, valid=()):
-    return SimpleNamespace(train_rmse=list(train), valid_rmse=list(valid))
+    return History(list(train), list(valid))
 
 
 # -- show ------------------------------------------------------------------------------------------
@@ -144,30 +143,30 @@ def test_lines_differ_by_more_than_their_colour():
         assert np.abs(one - two).max() > 0.15
 
 
-# -- training_curves -------------------------------------------------------------------------------
+# -- histories -------------------------------------------------------------------------------------
 
 
-def test_training_curves_draws_a_labelled_line_for_each_part_that_there_is():
-    ax = plots.training_curves({"A": history([3, 2, 1], [3, 2.5, 2]), "B": history([2, 1])}, title="Two models")
-    assert [line.get_label() for line in ax.lines] == ["A train", "A validation", "B train"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["A train", "A validation", "B train"]
+def test_a_history_draws_a_labelled_line_for_each_part_that_there_is():
+    ax = history([3, 2, 1], [3, 2.5, 2]).plot(title="One model")
+    assert [line.get_label() for line in ax.lines] == ["train", "validation"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["train", "validation"]
     np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[0, 3], [1, 2.5], [2, 2]])
-    assert ax.get_title(loc="left") == "Two models"
-    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 3
+    assert ax.get_title(loc="left") == "One model"
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 2
 
 
-def test_training_curves_draws_where_it_is_told_and_can_be_shown_at_once(shown):
+def test_a_history_is_drawn_where_it_is_told_and_can_be_shown_at_once(shown):
     fig, (_, right) = plt.subplots(1, 2)
-    assert plots.training_curves({"": history(range(100, 0, -1))}, ax=right) is right
+    assert history(range(100, 0, -1)).plot(ax=right) is right
     assert right.lines[0].get_label() == "train"
     plots.show(fig, ALT)
     assert shown
 
 
-def test_training_curves_leaves_a_title_that_is_there():
+def test_a_history_leaves_a_title_that_is_there():
     ax = plt.subplots()[1]
     ax.set_title("mine")
-    assert plots.training_curves({"": history([2, 1])}, ax=ax).get_title(loc="left") == "mine"
+    assert history([2, 1]).plot(ax=ax).get_title(loc="left") == "mine"
 
 
 # -- lines -----------------------------------------------------------------------------------------

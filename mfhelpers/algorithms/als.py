@@ -249,19 +249,10 @@ class Sides(Stepper):
         x = self.half(self.users, self.x, self.y, self.biased)
         self.x, self.y = x, self.half(self.items, self.y, x, self.biased)
 
-    def begin(self) -> None:
-        """Of the first state an exact solver needs to know no more than that it can do better than nothing."""
-        if self.exact and not self.start.item_biases.any():
-            self._note_objective(self.users.rest.values(), 0)
-        else:
-            self.check(0)
-
     def check(self, done: int) -> None:
         """Measure RMSE and objective, and refuse what no exact solution can bring about."""
         left, right = _own(self.x, self.biased), _other(self.y, self.biased)
-        self._note_objective(torch.sparse.sampled_addmm(self.users.rest, left, right.T, alpha=-1).values(), done)
-
-    def _note_objective(self, errors: torch.Tensor, done: int) -> None:
+        errors = torch.sparse.sampled_addmm(self.users.rest, left, right.T, alpha=-1).values()
         before = self.objective
         squares = errors.square().sum().item()  # in pairs: a running sum in float32 is off by 1e-3 at 20 million
         self.error, self.objective = (squares / len(self.train)) ** 0.5, squares + self.cost()

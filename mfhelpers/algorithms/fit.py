@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -140,7 +141,7 @@ def fit(
     settings.require_fit(model, monitor)
     if resume and checkpoint is None:
         raise ValueError("resume=True needs checkpoint=, the file to continue from")
-    resources = choose_resources(device, threads, min(settings.batch_size, len(train)), model, _refusal(model))
+    resources = choose_resources(device, threads, min(settings.batch_size, len(train)), model, partial(_refusal, model))
     with resources.scope():
         training = _Training(model, monitor, settings, resources)
         file = None if checkpoint is None else Checkpoint(Path(checkpoint), training.identity())
@@ -290,11 +291,6 @@ class _Training(Stepper):
         predictor.eval()
         return _array(predictor(users[some], items[some]))
 
-    def item_factors(self, predictor: nn.Module) -> np.ndarray | None:
-        """What the projector can show, if the model calls it by our name."""
-        table = getattr(getattr(predictor, "item_factors", None), "weight", None)
-        return _array(table) if table is not None and len(table) >= self.train.n_items else None
-
     # -- states to come back to -----------------------------------------------------------------------
 
     def keep(self, predictor: nn.Module) -> dict[str, Any]:
@@ -380,8 +376,8 @@ class _Training(Stepper):
 # -- parts of an epoch -----------------------------------------------------------------------------
 
 
-def _refusal(model: nn.Module) -> Callable[[str], str | None]:
-    return lambda kind: "has no sparse gradients" if kind == "mps" and getattr(model, "sparse", False) else None
+def _refusal(model: nn.Module, kind: str) -> str | None:
+    return "has no sparse gradients" if kind == "mps" and getattr(model, "sparse", False) else None
 
 
 @contextmanager

@@ -87,16 +87,12 @@ class History:
         """Training speed over all epochs."""
         return self.n_train * self.epochs / self.seconds[-1] if any(self.seconds) else float("nan")
 
-    def last(self) -> dict[str, float]:
-        """The state after the last epoch, by the names that a log has for it."""
-        valid = {"RMSE/validation": self.valid_rmse[-1]} if self.valid_rmse else {}
-        return {"RMSE/train": self.train_rmse[-1], **valid, "seconds": self.seconds[-1]}
-
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
         """Draw RMSE against epochs and return the axes; `plots.show(ax.figure, alt=…)` shows them."""
         from ..display import plots  # here, so that training does not load a drawing library
 
-        return plots.training_curves({"": self}, ax=ax, title=title)
+        parts = {"train": self.train_rmse} | ({"validation": self.valid_rmse} if self.valid_rmse else {})
+        return plots.lines(parts, ax=ax, xlabel="epochs", ylabel="RMSE, stars", title=title)
 
     def __repr__(self) -> str:
         if not self.train_rmse:
@@ -152,9 +148,6 @@ class Monitor:
         if self.log_dir is not None:
             self.log = RunLog(self.log_dir, continued)
 
-    def out_of_patience(self) -> bool:
-        return self.patience is not None and self.record.epochs - self.record.best_epoch >= self.patience
-
 
 class Stepper:
     """An algorithm, as `run` sees it. A new one has a `step` and a `predictor`; the rest has an answer here."""
@@ -178,9 +171,6 @@ class Stepper:
 
     # -- measuring: what an algorithm may know better -------------------------------------------------
 
-    def begin(self) -> None:
-        """Called before the first step if nothing will be judged."""
-
     def check(self, done: int) -> None:
         """Raise `DivergenceError` if the state after `done` steps cannot be right."""
 
@@ -199,14 +189,11 @@ class Stepper:
         return {}
 
     def tables(self, predictor: Any) -> dict[str, np.ndarray]:
-        """What is learned, by name."""
+        """What is learned, by name; "item_factors" come on the map."""
         return {name: getattr(predictor, name) for name in ARRAYS[1:] if hasattr(predictor, name)}
 
     def predictions(self, predictor: Any, part: Ratings, some: slice) -> np.ndarray:
         return predictor.predict(part.users[some], part.items[some])
-
-    def item_factors(self, predictor: Any) -> np.ndarray | None:
-        return getattr(predictor, "item_factors", None)
 
     # -- for models that are trained in place -----------------------------------------------------------
 
@@ -245,9 +232,9 @@ def run(stepper: Stepper, n: int, monitor: Monitor) -> History:
     try:
         loop.open()
         loop.start()
-        while loop.goes_on():
+        while not (reason := loop.over()):
             loop.advance(bar)
-        loop.history.stopped = loop.reason()
+        loop.history.stopped = reason
     except KeyboardInterrupt:
         loop.interrupted()
     except BaseException as error:
@@ -280,7 +267,7 @@ class _Loop:
         if self.resumed:
             self.spent, self.latest = self.history.seconds[-1], self.stepper.predictor()
         elif not self.judged:
-            self.stepper.begin()
+            self.stepper.check(0)
         else:
             self.judge()
 
@@ -292,14 +279,14 @@ class _Loop:
             if not self.done:
                 self.note()
 
-    def goes_on(self) -> bool:
-        return self.done < self.n and not self.monitor.out_of_patience() and not self.stepper.converged
-
-    def reason(self) -> str:
-        """Why it stopped."""
-        if self.monitor.out_of_patience():
+    def over(self) -> str:
+        """Why it is over; nothing while it is not."""
+        patience = self.monitor.patience
+        if patience is not None and self.history.epochs - self.history.best_epoch >= patience:
             return "early"
-        return "converged" if self.stepper.converged else "finished"
+        if self.stepper.converged:
+            return "converged"
+        return "" if self.done < self.n else "finished"
 
     def advance(self, bar: Any) -> None:
         self.current, began = self.done + 1, time.perf_counter()
@@ -353,10 +340,12 @@ class _Loop:
         """Write the state after an epoch into the log, if there is one."""
         if self.monitor.log is None:
             return
-        shown = self.monitor.valid or self.monitor.train
+        history, shown = self.history, self.monitor.valid or self.monitor.train
         predictions = self.stepper.predictions(self.latest, shown, even_sample(len(shown)))
-        scalars = self.history.last() | self.stepper.scalars()
-        self.monitor.log.epoch(self.history.epochs, scalars, self.stepper.tables(self.latest), predictions)
+        scalars = {"RMSE/train": history.train_rmse[-1], "seconds": history.seconds[-1], **self.stepper.scalars()}
+        if history.valid_rmse:
+            scalars["RMSE/validation"] = history.valid_rmse[-1]
+        self.monitor.log.epoch(history.epochs, scalars, self.stepper.tables(self.latest), predictions)
 
     def interrupted(self) -> None:
         self.history.stopped = "interrupted"
@@ -382,8 +371,9 @@ class _Loop:
     def close(self) -> None:
         final = self.latest if self.stepper.best is None else self.stepper.result()
         if self.monitor.log is not None:
-            factors = None if final is None else self.stepper.item_factors(final)
-            self.monitor.log.close(self.history, self.stepper.settings, factors, _map_columns(self.monitor.train))
+            tables = {} if final is None else self.stepper.tables(final)
+            columns = _map_columns(self.monitor.train)
+            self.monitor.log.close(self.history, self.stepper.settings, tables.get("item_factors"), columns)
 
 
 def note_interruption(at: int = 0) -> None:

@@ -56,41 +56,36 @@ def choose_resources(
     "auto" and None leave the choice to this function. `refusal` says of "cuda", "mps" … why an algorithm cannot run
     there, as in "has no sparse products", or None. A device that is not there or refused is a ValueError.
     """
-    chosen, reason = choose_device(device, step, model, refusal)
+    k = max(1, getattr(model, "n_factors", 1))
+    chosen, reason = _auto_device(step, k, refusal) if device == "auto" else _asked_device(device, refusal)
     if threads is None:
-        return Resources(chosen, reason, *_choose_threads(chosen, step * max(1, getattr(model, "n_factors", 1))))
-    threads = whole_number("threads", threads, 1)
-    return Resources(chosen, reason, threads, "it was asked for")
+        return Resources(chosen, reason, *_choose_threads(chosen, step * k))
+    return Resources(chosen, reason, whole_number("threads", threads, 1), "it was asked for")
 
 
-def choose_device(
-    device: str | torch.device,
-    batch_size: int,
-    model: Any,
-    refusal: Callable[[str], str | None] = lambda kind: None,
-) -> tuple[torch.device, str]:
-    """The device to train on, and a sentence that says why; see `choose_resources`."""
-    if device != "auto":
-        try:
-            device = torch.device(device)
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(f"device={device!r} is no device; choose 'auto', 'cpu', 'cuda' or 'mps'") from error
-        cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-        available = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
-        if not (available[device.type] if device.type in available else _computes(device)):
-            raise ValueError(f"device={str(device)!r} is not available here; device='auto' or 'cpu' will do")
-        if device.type != "cpu" and (why := refusal(device.type)):
-            raise ValueError(f"device={str(device)!r} {why}; device='auto' or 'cpu' will do")
-        return device, "it was asked for"
+def _asked_device(device: str | torch.device, refusal: Callable[[str], str | None]) -> tuple[torch.device, str]:
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={device!r} is no device; choose 'auto', 'cpu', 'cuda' or 'mps'") from error
+    cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    available = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}
+    if not (available[device.type] if device.type in available else _computes(device)):
+        raise ValueError(f"device={str(device)!r} is not available here; device='auto' or 'cpu' will do")
+    if device.type != "cpu" and (why := refusal(device.type)):
+        raise ValueError(f"device={str(device)!r} {why}; device='auto' or 'cpu' will do")
+    return device, "it was asked for"
+
+
+def _auto_device(step: int, k: int, refusal: Callable[[str], str | None]) -> tuple[torch.device, str]:
     gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
     if gpu is None:
         return torch.device("cpu"), "there is no GPU here"
     if why := refusal(gpu):
         return torch.device("cpu"), f"{gpu.upper()} {why}"
-    step = batch_size * max(1, getattr(model, "n_factors", 1))
-    if step < SMALL_STEP:
-        return torch.device("cpu"), f"{batch_size} ratings × k is {step:,} values a step: too little to keep a GPU busy"
-    return torch.device(gpu), f"a step of {step:,} values is enough work for a GPU"
+    if step * k < SMALL_STEP:
+        return torch.device("cpu"), f"{step} ratings × k is {step * k:,} values a step: too little to keep a GPU busy"
+    return torch.device(gpu), f"a step of {step * k:,} values is enough work for a GPU"
 
 
 def _choose_threads(device: torch.device, step: int) -> tuple[int, str]:

@@ -13,7 +13,6 @@ from ..algorithms import baselines
 from ..data import splits
 from ..data.ratings import Ratings
 from ..models import metrics, penalty as penalties
-from ..models.objective import objective
 from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
@@ -166,14 +165,14 @@ def the_shrinking_catalogue(price: float, n_ratings: int, priced_loss: Callable,
 
 def _losses(model: Any, part: Ratings, reg: float) -> tuple[float, dict[str, float]]:
     factors, n = model.to_factors(), len(part)
-    mean, costs = objective(factors, part, 0.0) / n, {}
+    mean, costs = metrics.objective(factors, part, 0.0) / n, {}
     for side, ids in (("user", part.users), ("item", part.items)):
         rows, biases = getattr(factors, f"{side}_factors"), getattr(factors, f"{side}_biases")
         costs[side] = np.sum(rows**2, axis=1, dtype=float), biases.astype(float) ** 2, ids
     sizes: dict[str, Any] = {side: rows + biases for side, (rows, biases, _) in costs.items()}
     per_rating: Any = reg * sum(sizes[side][ids] for side, (*_, ids) in costs.items())
     k = factors.n_factors
-    return objective(factors, part, reg) / n, {
+    return metrics.objective(factors, part, reg) / n, {
         "Nothing is charged.": mean,
         "The whole tables are charged: only the rows that this batch looks up should pay.":
             mean + reg * sum(size.sum() for size in sizes.values()),

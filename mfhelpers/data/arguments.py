@@ -60,6 +60,15 @@ def in_range(what: str, ids: Any, limit: int) -> np.ndarray:
     return ids
 
 
+def refuse_first(what: str, values: np.ndarray, bad: np.ndarray, why: str, remedy: str = "") -> None:
+    """Raise ValueError with the first of the `values` that is `bad`, and how many there are; nothing if none is."""
+    if bad.any():
+        at = int(bad.argmax())
+        value = values.flat[at].item()
+        told = f"{value:g}" if isinstance(value, float) else value
+        raise ValueError(f"{what}[{at}] is {told}{why} ({int(bad.sum())} such){remedy}")
+
+
 def require_one_each(what: str, shape: tuple[int, ...], n: int) -> None:
     """Raise ValueError unless what was returned for `n` pairs has the shape (n,)."""
     if tuple(shape) != (n,):

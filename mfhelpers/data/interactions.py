@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from .arguments import one_of
+from .arguments import one_of, refuse_first
 from .features import Features, numbered_features, require_rows
 
 if TYPE_CHECKING:
@@ -71,14 +71,20 @@ class Interactions:
             raise ValueError(f"there is no {self._ONE} in this selection: {self._KIND} holds at least one")
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
         for field, limit in (("users", self.n_users), ("items", self.n_items)):
-            put(field, _checked_ids(field, getattr(self, field), limit, n, kind))
+            ids = _integers(field, getattr(self, field), np.int64, n, kind)
+            remedy = f": {kind}.from_arrays numbers any labels"
+            refuse_first(field, ids, (ids < 0) | (ids >= limit), f", outside 0 … {limit - 1}", remedy)
+            put(field, ids)
         if self.weights is not None:
             put("weights", _read_only(self.weights, np.float32, n, "weights"))
             _refuse_weightless(self.weights)
         for field, dtype in (("timestamps", np.int64), ("folds", np.int8)):
             if getattr(self, field) is not None:
                 put(field, _integers(field, getattr(self, field), dtype, n, kind))
-        _refuse_milliseconds(self.timestamps)
+        if self.timestamps is not None:
+            remedy = ": divide by 1000 if these are milliseconds, by 1,000,000 if microseconds"
+            late = self.timestamps > LAST_SECOND
+            refuse_first("timestamps", self.timestamps, late, ", in seconds a day beyond the year 9999", remedy)
         for field, length in (("user_ids", self.n_users), ("item_ids", self.n_items)):
             labels = getattr(self, field)
             put(field, _read_only(np.arange(length) if labels is None else labels, None, length, field))
@@ -276,40 +282,13 @@ def _integers(what: str, array: Any, dtype: Any, n: int, kind: str) -> np.ndarra
         raise ValueError(f"{what} has type {given.dtype}, expected integers: {remedy}")
     array = _read_only(given, dtype, n, what)
     # a cast to fewer bits wraps around in silence
-    if (array != given).any():
-        at = int((array != given).argmax())
-        raise ValueError(f"{what}[{at}] is {given[at]}, beyond the largest {np.dtype(dtype)}, {np.iinfo(dtype).max}")
+    refuse_first(what, given, array != given, f", beyond the largest {np.dtype(dtype)}, {np.iinfo(dtype).max}")
     return array
-
-
-def _refuse_milliseconds(timestamps: np.ndarray | None) -> None:
-    if timestamps is not None and (timestamps > LAST_SECOND).any():
-        at = int((timestamps > LAST_SECOND).argmax())
-        raise ValueError(
-            f"timestamps[{at}] is {timestamps[at]}, in seconds a day beyond the year 9999: "
-            "divide by 1000 if these are milliseconds, by 1,000,000 if microseconds"
-        )
-
-
-def _checked_ids(what: str, ids: Any, limit: int, n: int, kind: str) -> np.ndarray:
-    ids = _integers(what, ids, np.int64, n, kind)
-    bad = (ids < 0) | (ids >= limit)
-    if bad.any():
-        at = int(bad.argmax())
-        raise ValueError(
-            f"{what}[{at}] is {ids[at]}, outside 0 … {limit - 1} ({int(bad.sum())} such): "
-            f"{kind}.from_arrays numbers any labels"
-        )
-    return ids
 
 
 def _refuse_weightless(weights: np.ndarray) -> None:
     bad = ~(np.isfinite(weights) & (weights > 0))
-    if bad.any():
-        raise ValueError(
-            f"weights[{int(bad.argmax())}] is {weights.flat[bad.argmax()]:g}, not above 0 and finite ({int(bad.sum())} such): "
-            "leave out what did not happen"
-        )
+    refuse_first("weights", weights, bad, ", not above 0 and finite", ": leave out what did not happen")
 
 
 def _same_lengths(**arrays: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from .arguments import refuse_first
 from .features import Features
 from .interactions import (
     Interactions,
@@ -188,12 +189,7 @@ def _checked_scale(scale: Any) -> Scale:
 
 
 def _refuse_missing(values: np.ndarray) -> None:
-    missing = ~np.isfinite(values)
-    if missing.any():
-        raise ValueError(
-            f"values[{int(missing.argmax())}] is {values[missing.argmax()]} ({int(missing.sum())} such): "
-            "leave out what was not rated, a list has no gaps"
-        )
+    refuse_first("values", values, ~np.isfinite(values), "", ": leave out what was not rated, a list has no gaps")
 
 
 def _checked_values(values: Any, scale: Scale) -> np.ndarray:
@@ -204,9 +200,7 @@ def _checked_values(values: Any, scale: Scale) -> np.ndarray:
         steps = (values.astype(np.float64) - scale.low) / scale.step
         # a float32 may lie half its spacing beside the number that was meant: much, in units of a fine step
         off |= np.abs(steps - np.rint(steps)) > 1e-4 + np.spacing(np.abs(values)) / scale.step
-    if off.any():
-        at = int(off.argmax())
-        raise ValueError(f"values[{at}] is {values[at]:g}, off the scale {scale} ({int(off.sum())} such)")
+    refuse_first("values", values, off, f", off the scale {scale}")
     return values
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arguments import real_number, whole_number
 from .ratings import Ratings, Scale
 
 # Chosen so that the usual models score on the default simulation about what they score on ml-100k:
@@ -40,13 +41,11 @@ def simulate(
     noise: float = SD_NOISE, min_per_user: int | None = None, seed: int = 0, name: str = "simulated",
 ) -> tuple[Ratings, Truth]:  # fmt: skip
     """The ratings and the truth of `mfhelpers.simulate_ratings`, which describes them."""
-    at_least = {"n_users": (n_users, 1), "n_items": (n_items, 1), "n_ratings": (n_ratings, 1)}
-    at_least |= {"n_factors": (n_factors, 0), "noise": (noise, 0), "min_per_user": (min_per_user or 0, 0)}
-    for what, (number, least) in at_least.items():
-        if not number >= least:
-            raise ValueError(f"{what}={number}: it must be at least {least}")
-    if min_per_user is None:
-        min_per_user = min(20, n_ratings // n_users, n_items)
+    for what, size in (("n_users", n_users), ("n_items", n_items), ("n_ratings", n_ratings)):
+        whole_number(what, size, 1)
+    n_factors, noise = whole_number("n_factors", n_factors, 0), real_number("noise", noise, at_least=0)
+    fewest = min(20, n_ratings // n_users, n_items)
+    min_per_user = fewest if min_per_user is None else whole_number("min_per_user", min_per_user, 0)
     if not n_users * min_per_user <= n_ratings <= n_users * n_items:
         raise ValueError(
             f"n_ratings={n_ratings}: {n_users} users × {n_items} items with at least {min_per_user} ratings a user "

@@ -27,12 +27,7 @@ def random_split(ratings: Rows, test: float = 0.2, seed: int = 0) -> tuple[Rows,
     Returns
     -------
     train, test : of the type of `ratings`
-        Both in the order of `ratings`.
-
-    Raises
-    ------
-    ValueError
-        If either part would be empty.
+        Both in the order of `ratings`; a ValueError if either would be empty.
     """
     chosen = np.zeros(len(ratings), bool)
     n_test = _n_test(ratings, test)
@@ -44,12 +39,8 @@ def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows,
     """Yield `folds` pairs (train, test) in which every rating is a test rating once.
 
     The folds are those of Surprise's ``KFold(folds, random_state=seed)`` over the same ratings
-    in the same order, so that results can be compared rating by rating.
-
-    Raises
-    ------
-    ValueError
-        If `folds` is below 2 or above the number of ratings.
+    in the same order, so that results can be compared rating by rating. A number of folds below 2, or
+    above that of the ratings, is a ValueError.
     """
     if not 2 <= folds <= len(ratings):
         raise ValueError(f"folds={folds}: choose 2 … {len(ratings)} folds for {len(ratings)} ratings")
@@ -62,13 +53,7 @@ def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows,
 
 
 def official_folds(ratings: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Yield the data set's own folds: u1 to u5 of ml-100k.
-
-    Raises
-    ------
-    ValueError
-        If the data set came without folds of its own.
-    """
+    """Yield the data set's own folds: u1 to u5 of ml-100k; a ValueError if it came without."""
     if ratings.folds is None:
         raise ValueError(
             f"{ratings.name} ({ratings.source}) has no official folds; ml-100k from MovieLens has, or use kfold"
@@ -80,12 +65,8 @@ def official_folds(ratings: Rows) -> Iterator[tuple[Rows, Rows]]:
 def leave_last_out(ratings: Rows, n: int = 1) -> tuple[Rows, Rows]:
     """Hold back the last `n` ratings of each user by time; of two at the same second, the later in the list.
 
-    Users with `n` ratings or fewer stay in the train part altogether.
-
-    Raises
-    ------
-    ValueError
-        If there are no timestamps, or no user has more than `n` ratings.
+    Users with `n` ratings or fewer stay in the train part altogether; if that is everybody, or there are no
+    timestamps, it is a ValueError.
     """
     if n < 1:
         raise ValueError(f"n={n}: hold back at least one rating a user")
@@ -106,11 +87,7 @@ def time_split(ratings: Rows, test: float = 0.2) -> tuple[Rows, Rows]:
     ratings : Ratings or Interactions
     test : float
         Share of the ratings to hold back. Ratings of one second stay together, on the train side.
-
-    Raises
-    ------
-    ValueError
-        If there are no timestamps, or either part would be empty.
+        Without timestamps, or with either part empty, it is a ValueError.
     """
     times = _timestamps(ratings)
     moment = np.sort(times)[len(ratings) - _n_test(ratings, test) - 1]
@@ -140,10 +117,7 @@ class ColdReport:
 def cold_report(train: Interactions, test: Interactions) -> ColdReport:
     """Count the users and items of `test` without a rating in `train`, and the ratings concerned.
 
-    Raises
-    ------
-    ValueError
-        If the two parts are numbered differently.
+    Two parts that are numbered differently are a ValueError.
     """
     require_same_labels(train, test)
     cold_users, cold_items = train.user_counts == 0, train.item_counts == 0

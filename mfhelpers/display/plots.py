@@ -81,23 +81,6 @@ def show(fig: Any, alt: str) -> None:
     show_bundle({"text/html": words, "text/plain": alt})
 
 
-def training_curves(histories: Mapping[str, Any], ax: Any = None, title: str | None = None) -> Any:
-    """Draw RMSE against epochs for `History` objects by name: train and, where there is any, validation.
-
-    Returns
-    -------
-    The axes, labelled; `show(ax.figure, alt=…)` shows them.
-    """
-    parts = {
-        f"{name} {part}".strip(): values
-        for name, history in histories.items()
-        for part, values in (("train", history.train_rmse), ("validation", history.valid_rmse))
-        if values
-    }
-    titled = {"title": title} if title else {}
-    return lines(parts, ax=ax, xlabel="epochs", ylabel="RMSE, stars", **titled)
-
-
 def lines(series: Mapping[str, Any], x: Any = None, *, ax: Any = None, **axes: Any) -> Any:
     """Draw named lines over common places `x`, by default 0, 1, 2 …, with a legend.
 
@@ -108,7 +91,7 @@ def lines(series: Mapping[str, Any], x: Any = None, *, ax: Any = None, **axes: A
     ax : matplotlib axes, optional
         Default: those of a new figure.
     **axes
-        What `Axes.set` takes: xlabel, ylabel, title, xscale, ylim …
+        What `Axes.set` takes: xlabel, ylabel, title, xscale, ylim …; None changes nothing.
 
     Returns
     -------
@@ -118,7 +101,7 @@ def lines(series: Mapping[str, Any], x: Any = None, *, ax: Any = None, **axes: A
     for name, values in series.items():
         places = range(len(values)) if x is None else x
         ax.plot(places, values, label=name, markevery=max(1, len(values) // 12))
-    ax.set(**axes)
+    ax.set(**_given(axes))
     ax.legend()
     return ax
 
@@ -131,16 +114,10 @@ def dots(table: Any, *, ax: Any = None, **axes: Any) -> Any:
     Parameters
     ----------
     table : DataFrame
-    ax : matplotlib axes, optional
-        Default: those of a new figure, as high as there are columns.
-    **axes
-        What `Axes.set` takes: xlabel and ylabel, a title …
-
-    Returns
-    -------
-    The axes; `show(ax.figure, alt=…)` shows them.
+    ax, **axes
+        As in `lines`, and so is what is returned; a new figure is as high as there are columns.
     """
-    ax = _rows(table.columns, ax)
+    ax = _rows(table.columns, ax, axes)
     for place, name in enumerate(table):
         values = table[name].to_numpy()
         if not np.isfinite(values).all():
@@ -148,7 +125,6 @@ def dots(table: Any, *, ax: Any = None, **axes: Any) -> Any:
             continue
         ax.plot(values, np.full(len(values), place), "o", color=BLUE, alpha=0.6)
         ax.plot([values.mean()] * 2, [place - 0.28, place + 0.28], "-", color=BLACK)
-    ax.set(**{name: value for name, value in axes.items() if value is not None})
     return ax
 
 
@@ -157,7 +133,7 @@ def intervals(table: Any, *, ax: Any = None, **axes: Any) -> Any:
 
     Filled where the interval excludes 0, hollow where it does not. Parameters and result as in `dots`.
     """
-    ax = _rows(table.index, ax)
+    ax = _rows(table.index, ax, axes)
     ax.axvline(0, color=BLACK, linestyle="-", linewidth=1)
     for place, row in enumerate(table.itertuples()):
         if not np.isfinite(row.difference):
@@ -166,17 +142,20 @@ def intervals(table: Any, *, ax: Any = None, **axes: Any) -> Any:
         sure = row.low > 0 or row.high < 0
         ax.plot([row.low, row.high], [place] * 2, "-", color=BLUE, marker="|")
         ax.plot(row.difference, place, "o", color=BLUE, markerfacecolor=BLUE if sure else "white")
-    ax.set(**{name: value for name, value in axes.items() if value is not None})
     return ax
 
 
-def _rows(names: Any, ax: Any) -> Any:
+def _rows(names: Any, ax: Any, axes: dict[str, Any]) -> Any:
     """Axes with a row for each name, the first on top."""
     names = list(map(str, names))
     ax = plt.subplots(figsize=(7.0, 1.2 + 0.42 * len(names)))[1] if ax is None else ax
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **_given(axes))
     ax.grid(visible=False, axis="y")
     return ax
+
+
+def _given(axes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in axes.items() if value is not None}
 
 
 def long_tail(ax: Any, counts: Any, **line: Any) -> None:

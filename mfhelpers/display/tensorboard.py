@@ -82,13 +82,13 @@ class RunLog:
         self, number: int, scalars: Mapping[str, float], tables: Mapping[str, np.ndarray], predictions: np.ndarray
     ) -> None:
         """Note the state after an epoch or sweep: numbers, and histograms of tables and predictions."""
+        if self.writer is None:
+            return
         with self._no_harm():
             for name, value in scalars.items():
                 self.writer.add_scalar(name, value, number)
-            for name, values in {
-                **{f"learned/{name}": t for name, t in tables.items()},
-                "predictions": predictions,
-            }.items():
+            learned = {f"learned/{name}": table for name, table in tables.items()}
+            for name, values in (learned | {"predictions": predictions}).items():
                 if values.size:
                     self.writer.add_histogram(name, values, number, bins=BINS)
             self.writer.flush()  # so that a page that is open shows it
@@ -102,7 +102,7 @@ class RunLog:
     ) -> None:
         """Note the settings with what came of them, and put the items on the map; nothing if it never began.
 
-        `items` are the columns of the map; the last, of numbers, counts the ratings of each item.
+        `items` are the columns of the map; its "ratings" counts those of each item.
         """
         if self.writer is None:
             return
@@ -115,13 +115,14 @@ class RunLog:
                 self.writer.file_writer.add_summary(summary)
             for name, value in results.items():
                 self.writer.add_scalar(name, value, history.epochs)
-            if item_factors is not None and item_factors.shape[1]:
+            if item_factors is not None:
                 self._map(history.epochs, item_factors, items)
-        with self._no_harm():
             self.writer.close()
 
     def _map(self, number: int, item_factors: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
         counts = columns["ratings"]
+        if item_factors.ndim != 2 or not item_factors.shape[1] or len(item_factors) < len(counts):
+            return  # no factors, or a model's table of something else
         most = np.argsort(-counts, kind="stable")[:MOST_ITEMS]
         shown = most[counts[most] > 0]
         # tabs and line ends are what separates cells in the file
@@ -137,15 +138,8 @@ class RunLog:
         except Exception as error:  # of whatever kind: no log is worth a training
             with suppress(Exception):
                 self.writer.close()
-            self.writer = _Nothing()
+            self.writer = None
             warnings.warn(f"the log in {self.path} ends here ({error}); the training goes on", RuntimeWarning, 4)
-
-
-class _Nothing:
-    """Takes whatever a writer takes."""
-
-    def __getattr__(self, name: str) -> Any:
-        return self if name == "file_writer" else lambda *arguments, **options: None
 
 
 def even_sample(n: int) -> slice:

@@ -173,13 +173,7 @@ class Factors:
         best = best[np.isfinite(cosines[best])]
         return best, cosines[best]
 
-    def fold_in(
-        self,
-        ratings: Ratings,
-        *,
-        reg: float | Penalty,
-        biased: bool = True,
-    ) -> Factors:
+    def fold_in(self, ratings: Ratings, *, reg: float | Penalty, biased: bool = True) -> Factors:
         """New users, solved for against the items as they stand: nothing else is trained.
 
         Parameters

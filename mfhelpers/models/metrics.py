@@ -1,4 +1,4 @@
-"""How far predictions are off: errors pooled over all ratings."""
+"""How far predictions are off: errors pooled over all ratings, and with the penalty what training makes small."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from ..data.arguments import require_one_each
 from ..data.ratings import Ratings
+from .factors import Factors
+from .penalty import Penalty
 from .predictor import Predictor
 
 # columns of what `choose` and `cross_validate` report
@@ -18,21 +20,16 @@ TAKEN = {"algorithm", "fold", "seed", "rmse", "mae", "train_rmse", "train_mae", 
 
 @dataclass(frozen=True)
 class Scores:
-    """Errors of a predictor over `n` ratings, in stars; `n_cold` is None where it cannot be known.
-
-    `score` is what was asked for besides, or None.
-    """
+    """Errors of a predictor over `n` ratings, in stars; `n_cold` is None where it cannot be known."""
 
     rmse: float
     mae: float
     n: int
     n_cold: int | None
-    score: float | None = None
 
     def __str__(self) -> str:
         cold = "" if self.n_cold is None else f", {self.n_cold:,} cold"
-        other = "" if self.score is None else f", score {self.score:.3f}"
-        return f"RMSE {self.rmse:.3f}, MAE {self.mae:.3f}{other} ({self.n:,} ratings{cold})"
+        return f"RMSE {self.rmse:.3f}, MAE {self.mae:.3f} ({self.n:,} ratings{cold})"
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,13 @@ class Score:
     name : str
         As columns are called.
     measure : function (predictor, test, train) -> float
-        `train` is what was trained on, None where that is not known: a list of recommendations leaves it out.
-        It gets predictions as they are, not limited to the scale.
+        `train` is what was trained on: a list of recommendations leaves it out. It gets predictions as they are, not
+        limited to the scale.
     higher_is_better : bool
     """
 
     name: str
-    measure: Callable[[Predictor, Ratings, Ratings | None], float]
+    measure: Callable[[Predictor, Ratings, Ratings], float]
     higher_is_better: bool = False
 
     @property
@@ -71,7 +68,7 @@ class Score:
         return cls(name, lambda predictor, test, train: getattr(evaluate(predictor, test, clip), name))
 
 
-def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: str | Score | None = None) -> Scores:
+def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False) -> Scores:
     """Score anything with ``predict(users, items)`` against known ratings.
 
     Errors are pooled: RMSE = √(Σe² / n) over all ratings, in float64. The mean of the RMSEs of
@@ -84,8 +81,6 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: 
     ratings : Ratings
     clip : bool
         Limit predictions to the rating scale first.
-    score : Score, optional
-        Another measure besides, as `Scores.score`.
 
     Returns
     -------
@@ -105,8 +100,7 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False, score: 
         predicted = np.clip(predicted, ratings.scale.low, ratings.scale.high)
     errors = predicted.astype(np.float64) - ratings.values
     cold = int(predictor.cold(ratings.users, ratings.items).sum()) if hasattr(predictor, "cold") else None
-    other = None if score is None else float(Score.of(score, clip).measure(predictor, ratings, None))
-    return Scores(float(np.sqrt(np.mean(errors**2))), float(np.mean(np.abs(errors))), len(ratings), cold, other)
+    return Scores(float(np.sqrt(np.mean(errors**2))), float(np.mean(np.abs(errors))), len(ratings), cold)
 
 
 def rmse(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
@@ -117,3 +111,17 @@ def rmse(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
 def mae(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
     """Mean absolute error in stars: `evaluate(…).mae`."""
     return evaluate(predictor, ratings, clip).mae
+
+
+def objective(factors: Factors, train: Ratings, reg: float | Penalty) -> float:
+    """Σ (r_ui - r̂_ui)² over the training ratings plus the penalty: what training makes small, in stars².
+
+    Parameters
+    ----------
+    factors : Factors
+    train : Ratings
+    reg : float or Penalty
+        That which the factors were trained with; 0 for none.
+    """
+    errors = train.values - factors.predict(train.users, train.items).astype(np.float64)
+    return float(errors @ errors) + Penalty.of(reg).cost(factors, train)

@@ -66,12 +66,8 @@ class MatrixFactorization(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout}: the share of factors to drop, from 0 to below 1")
-        sizes = {"n_users": n_users, "n_items": n_items, "n_factors": n_factors}
-        for name, size in sizes.items():
-            sizes[name] = whole_number(name, size)
-            if size < 1:
-                raise ValueError(f"{name}={size}: a model needs at least 1")
-        self.n_users, self.n_items, self.n_factors = n_users, n_items, n_factors = sizes.values()
+        self.n_users, self.n_items = whole_number("n_users", n_users, 1), whole_number("n_items", n_items, 1)
+        self.n_factors = whole_number("n_factors", n_factors, 1)
         self.sparse, self.check_ids = sparse, True
         self.dropout = nn.Dropout(dropout)
         generator = torch.Generator().manual_seed(whole_number("seed", seed))
