@@ -127,6 +127,20 @@ def sparse(optimizer, **options):
     step.step()
 
 
+def backward_twice():
+    loss = torch.ones(2, requires_grad=True).square().sum()
+    for _ in range(2):
+        loss.backward()
+
+
+def no_init():
+    class Model(torch.nn.Module):
+        def __init__(self):
+            self.rows = torch.nn.Embedding(2, 2)
+
+    Model()
+
+
 def two_runs_in_one(tmp_path):
     for _ in range(2):
         mf.als(table(), 2, log_dir=tmp_path)
@@ -144,9 +158,14 @@ PROVOKED = {
     "Exercise 2, not yet": lambda: lesson_01.the_hasty_step("none", None),
     "These are SIMULATED": simulated,
     "ValueError: users": lambda: mf.Ratings([5], [0], [3], 2, 2, (1, 5, 1)),
+    "NameError": lambda: eval("mu"),
     "nan": exploding,
     "DivergenceError": lambda: mf.sgd(table(), 5, lr=5.0, engine="loop"),
     "RuntimeError: element": lambda: torch.ones(2).sum().backward(),
+    "RuntimeError: grad": lambda: torch.ones(2, requires_grad=True).square().backward(),
+    "RuntimeError: Trying": backward_twice,
+    "RuntimeError: Can't": lambda: torch.ones(2, requires_grad=True).numpy(),
+    "AttributeError: cannot": no_init,
     "IndexError": lambda: torch.nn.Embedding(2, 2)(torch.tensor([5])),
     "RuntimeError: … must": lambda: torch.nn.Linear(2, 1)(torch.ones(3, 2, dtype=torch.float64)),
     "UserWarning: Using": lambda: torch.nn.functional.mse_loss(torch.ones(3, 1), torch.ones(3)),
