@@ -185,8 +185,8 @@ def cross_validate(
     Parameters
     ----------
     algorithms : dict from a name to a function (train, seed=…) -> predictor
-        What comes back is a `Predictor`. For scikit-surprise: `from_surprise`. A training that diverges has an infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes
-        longer than their training.)
+        What comes back is a `Predictor`. For scikit-surprise: `from_surprise`. A training that diverges has an
+        infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes longer than training.)
     ratings : Ratings
     folds : int, or (train, test) pairs
         A number means `kfold`, the folds of Surprise's ``KFold(n, random_state=42)``.
@@ -258,22 +258,18 @@ def _checked_folds(ratings: Ratings, folds: Any) -> list[tuple[Ratings, Ratings]
         return list(kfold(ratings, whole_number("folds", folds)))
     folds = list(folds)
     for fold in folds:
-        _check_fold(ratings, fold)
+        if not (isinstance(fold, (tuple, list)) and [isinstance(part, Ratings) for part in fold] == [True, True]):
+            raise ValueError(
+                "folds= takes a number or (train, test) pairs of Ratings; a single split is [random_split(…)]"
+            )
+        for part in fold:
+            require_same_labels(ratings, part)
+        learned, judged = (part.users * part.n_items + part.items for part in fold)
+        if leaked := int(np.isin(judged, learned).sum()):
+            raise ValueError(
+                f"{leaked:,} of {len(judged):,} test ratings are in the train part too: what it tells is no error"
+            )
     return folds
-
-
-def _check_fold(ratings: Ratings, fold: Any) -> None:
-    if not (isinstance(fold, (tuple, list)) and [isinstance(part, Ratings) for part in fold] == [True, True]):
-        raise ValueError("folds= takes a number or (train, test) pairs of Ratings; a single split is [random_split(…)]")
-    train, test = fold
-    for part in (train, test):
-        require_same_labels(ratings, part)
-    pairs = [part.users * part.n_items + part.items for part in (train, test)]
-    leaked = int(np.isin(pairs[1], pairs[0]).sum())
-    if leaked:
-        raise ValueError(
-            f"{leaked:,} of {len(test):,} test ratings are in the train part too: what it tells is no error"
-        )
 
 
 def _trial(
