@@ -145,7 +145,7 @@ def test_recommend_orders_equal_predictions_by_item():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((7,), "user 7 is outside"), ((0, 0), "n=0: ask for at least one"), ((0, 3, [5]), "item 5 is outside"),
+    [((7,), "user 7 is outside"), ((0, 0), "n=0: it must be at least 1"), ((0, 3, [5]), "item 5 is outside"),
      ((0, 3, np.arange(5) < 2), "type bool, expected integers: np.flatnonzero"), ((0, 3, [True, False]), "type bool"),
      ((0, 3, [1.7]), "type float64, expected integers")],
 )  # fmt: skip

@@ -263,10 +263,11 @@ class Sides(Stepper):
 
     def cost(self) -> float:
         """The whole penalty."""
-        return sum(
-            (_less(table, side.prior).square() * side.penalty).sum(dtype=torch.float64).item()
-            for table, side in ((self.x, self.users), (self.y, self.items))
-        )
+        total = 0.0
+        for table, side in ((self.x, self.users), (self.y, self.items)):
+            pulled = table if side.prior is None else table - side.prior
+            total += (pulled.square() * side.penalty).sum(dtype=torch.float64).item()
+        return total
 
     def measure(self, predictor: Factors, part: Ratings) -> float:
         return self.error if part is self.train else super().measure(predictor, part)
@@ -280,10 +281,6 @@ class Sides(Stepper):
             return Factors(self.start.mean, x[:, -1], y[:, -1], x[:, :-1], y[:, :-1])
         biases = self.start.user_biases.astype(x.dtype), self.start.item_biases.astype(x.dtype)
         return Factors(self.start.mean, *biases, x, y)
-
-
-def _less(table: torch.Tensor, prior: torch.Tensor | None) -> torch.Tensor:
-    return table if prior is None else table - prior
 
 
 def _own(table: torch.Tensor, biased: bool) -> torch.Tensor:

@@ -150,7 +150,9 @@ class Interactions:
         users, items = _labels("user", labels[0]), _labels("item", labels[1])
         columns = columns | {"folds": fields.pop("folds", None)}
         columns = {field: np.asarray(array) for field, array in columns.items() if array is not None}
-        _same_lengths(users=users, items=items, **columns)
+        shapes = {name: array.shape for name, array in {"users": users, "items": items, **columns}.items()}
+        if len(set(shapes.values())) > 1 or users.ndim != 1:
+            raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
         if len(users) == 0:
             raise ValueError(f"there is no {cls._ONE} in these arrays: {cls._KIND} holds at least one")
         user_numbers, user_ids = _numbered("user", users, ids[0], cls._ONE)
@@ -289,12 +291,6 @@ def _integers(what: str, array: Any, dtype: Any, n: int, kind: str) -> np.ndarra
 def _refuse_weightless(weights: np.ndarray) -> None:
     bad = ~(np.isfinite(weights) & (weights > 0))
     refuse_first("weights", weights, bad, ", not above 0 and finite", ": leave out what did not happen")
-
-
-def _same_lengths(**arrays: np.ndarray) -> None:
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
-        raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
 
 
 def _labels(what: str, given: Any) -> np.ndarray:

@@ -189,16 +189,11 @@ def _download(dataset: Dataset, patience: Patience) -> Path:
 
 
 def _simulated(dataset: Dataset, why: str) -> Ratings:
-    _announce(
+    """Ratings in the shape of the set, with a notice that nobody can miss."""
+    text = (
         f"These are SIMULATED ratings in the shape of {dataset.name}, {why}\n"
         "Everything runs, but the numbers and film titles in the text belong to the real data."
     )
-    shape = dataset.n_users, dataset.n_items, dataset.n_ratings
-    return simulate(*shape, scale=dataset.scale, name=dataset.name)[0]
-
-
-def _announce(text: str) -> None:
-    """A notice that nobody can miss."""
     rule = "=" * 88
     box = (
         '<div style="border: 4px solid #d55e00; background: #fff3e6; color: #1a1a1a; padding: 0.8em 1.2em; '
@@ -206,6 +201,8 @@ def _announce(text: str) -> None:
     )
     # the plain one without the sign: a console of Windows, or a log, may not be able to print it
     show({"text/html": box, "text/plain": f"{rule}\n{text}\n{rule}"})
+    shape = dataset.n_users, dataset.n_items, dataset.n_ratings
+    return simulate(*shape, scale=dataset.scale, name=dataset.name)[0]
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -297,16 +294,14 @@ def _table(files: _Files, member: str, **options) -> pd.DataFrame:
 
 def _read_columns(dataset: Dataset, files: _Files) -> tuple[np.ndarray, ...]:
     types = {"user": np.int64, "item": np.int64, "rating": np.float32, "timestamp": np.int64}
+    names, main = list(types), _main_file(dataset.name)
+    apart = ["user", "_1", "item", "_2", "rating", "_3", "timestamp"]  # "::" between the fields
     layout: dict[str, Any] = {
-        "u.data": dict(sep="\t", header=None),
-        "ratings.dat": dict(sep=":", header=None, usecols=[0, 2, 4, 6]),  # "::" between the fields
-        "ratings.csv": dict(sep=",", header=0),
-    }[_main_file(dataset.name)]
-    names = list(types)
-    if "usecols" in layout:
-        names = ["user", "_1", "item", "_2", "rating", "_3", "timestamp"]
-        layout["usecols"] = list(types)
-    frame = _table(files, _main_file(dataset.name), names=names, dtype=types, **layout)
+        "u.data": dict(sep="\t", header=None, names=names),
+        "ratings.dat": dict(sep=":", header=None, names=apart, usecols=names),
+        "ratings.csv": dict(header=0, names=names),
+    }[main]
+    frame = _table(files, main, dtype=types, **layout)
     return tuple(frame[column].to_numpy() for column in types)
 
 

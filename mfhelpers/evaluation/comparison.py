@@ -51,14 +51,9 @@ class Comparison:
         """The names, in the order in which they were given."""
         return list(dict.fromkeys(self.scores.algorithm))
 
-    @property
-    def _measured(self) -> list[str]:
-        """The scores that there are, that of the comparison first."""
-        return list(dict.fromkeys([self.score, *SCORES]))
-
     def by_fold(self, score: str | None = None) -> pd.DataFrame:
         """One number for each fold (rows) and algorithm (columns): the mean over seeds, of seconds the median."""
-        score = one_of("score", self.score if score is None else score, [*self._measured, *SECONDS])
+        score = one_of("score", score or self.score, dict.fromkeys([self.score, *SCORES, *SECONDS]))
         # dropna: an algorithm that diverged everywhere has no time for predicting, but a column
         return self.scores.pivot_table(
             score, "fold", "algorithm", "median" if score in SECONDS else "mean", dropna=False
@@ -74,7 +69,7 @@ class Comparison:
         seed_sd : of the score over seeds within a fold, the mean of all folds; NaN for one seed, or likewise
         fit_seconds, test_seconds : medians, since what is loaded on first use belongs to no fold
         """
-        each = {score: self.by_fold(score).mean() for score in self._measured}
+        each = {score: self.by_fold(score).mean() for score in dict.fromkeys([self.score, *SCORES])}
         finite = self.scores.replace([np.inf, -np.inf], np.nan)
         seeds = finite.groupby(["algorithm", "fold"])[self.score].std().groupby("algorithm").mean()
         folds = finite.groupby(["algorithm", "fold"])[self.score].mean().groupby("algorithm").std()

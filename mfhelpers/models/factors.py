@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arguments import in_range, real_number
+from ..data.arguments import in_range, real_number, whole_number
 from ..data.files import replacing
 from ..data.ratings import Ratings
 from .penalty import Penalty
@@ -145,9 +145,7 @@ class Factors:
             seen = exclude.items[exclude.users == user] if hasattr(exclude, "users") else exclude
             if np.size(seen):  # an empty list has a type too, float64
                 scores[in_range("item", seen, self.n_items)] = -np.inf
-        best = _largest(scores, n)
-        best = best[np.isfinite(scores[best])]
-        return best, scores[best]
+        return _largest(scores, n)
 
     def similar_items(self, item: int, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The `n` items whose factors point most nearly the same way, best first.
@@ -169,9 +167,7 @@ class Factors:
         with np.errstate(invalid="ignore", divide="ignore"):
             cosines = self.item_factors @ self.item_factors[item] / (lengths * lengths[item])
         cosines[(lengths == 0) | (np.arange(self.n_items) == item)] = -np.inf
-        best = _largest(cosines, n)
-        best = best[np.isfinite(cosines[best])]
-        return best, cosines[best]
+        return _largest(cosines, n)
 
     def fold_in(self, ratings: Ratings, *, reg: float | Penalty, biased: bool = True) -> Factors:
         """New users, solved for against the items as they stand: nothing else is trained.
@@ -296,11 +292,11 @@ class Factors:
             raise ValueError(f"{path} does not hold Factors: {error}") from error
 
 
-def _largest(scores: np.ndarray, n: int) -> np.ndarray:
-    """Positions of the n largest scores, largest first; equal scores by position."""
-    if n < 1:
-        raise ValueError(f"n={n}: ask for at least one")
-    return np.argsort(-scores, kind="stable")[:n]
+def _largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The n largest of those scores that are finite, behind their positions, largest first; equal ones by position."""
+    best = np.argsort(-scores, kind="stable")[: whole_number("n", n, 1)]
+    best = best[np.isfinite(scores[best])]
+    return best, scores[best]
 
 
 def initial_factors(train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:

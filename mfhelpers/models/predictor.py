@@ -19,13 +19,3 @@ class Predictor(Protocol):
     def predict(self, users: Any, items: Any, /) -> np.ndarray:
         """One finite number, in stars, for each pair (users[j], items[j])."""
         ...
-
-
-def checked_predictor(who: str, fitted: Any) -> Predictor:
-    """`fitted`, if it predicts; a ValueError that names `who` returned it if not."""
-    if not isinstance(fitted, Predictor):
-        raise ValueError(
-            f"{who} returned {type(fitted).__name__}: return the model or the Factors, "
-            "or anything else with predict(users, items)"
-        )
-    return fitted
