@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mfhelpers import Factors, Ratings
+from mfhelpers.data import linear
 from mfhelpers.models import factors
 
 
@@ -94,7 +95,7 @@ def test_predict_broadcasts_as_indexing_does(users, items):
 def test_chunks_leave_no_seam(monkeypatch, n):
     users, items = np.divmod(np.arange(35), 5)
     whole = drawn().predict(users, items)
-    monkeypatch.setattr(factors, "CHUNK", 8)
+    monkeypatch.setattr(linear, "CHUNK", 8)
     np.testing.assert_array_equal(drawn().predict(users[:n], items[:n]), whole[:n])
 
 

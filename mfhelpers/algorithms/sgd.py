@@ -18,8 +18,9 @@ import scipy.sparse
 import torch
 
 from ..data.arguments import one_of, real_number, whole_number
+from ..data.linear import CHUNK
 from ..data.ratings import Ratings
-from ..models.factors import CHUNK, Factors, starting_factors
+from ..models.factors import Factors, starting_factors
 from ..models.penalty import Penalty
 from .loop import DivergenceError, History, Monitor, Stepper, divergence_limit, run
 from .resources import choose_resources

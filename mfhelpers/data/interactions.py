@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse
 
 from .arguments import one_of, refuse_first
-from .features import Features, numbered_features, require_rows
+from .features import Features, in_order, require_rows
 
 if TYPE_CHECKING:
     import torch
@@ -162,9 +162,9 @@ class Interactions:
         if duplicates != "raise":
             columns = _merge_duplicates(columns, len(item_ids), duplicates)
         titles, genres = texts
-        of_users, of_items = features
+        of_users, of_items = in_order("user", features[0], user_ids), in_order("item", features[1], item_ids)
         known = of_users is not None or of_items is not None
-        described = {"features": numbered_features(of_users, of_items, user_ids, item_ids)} if known else {}
+        described = {"features": Features(of_users, of_items)} if known else {}
         return dict(
             **columns, **described, n_users=len(user_ids), n_items=len(item_ids), user_ids=user_ids, item_ids=item_ids,
             titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),

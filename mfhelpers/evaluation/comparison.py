@@ -122,12 +122,10 @@ class Comparison:
         others = [name for name in self.algorithms if name != to]
         with np.errstate(invalid="ignore"):  # inf - inf, where two diverged
             apart = folds[others].to_numpy() - folds[[to]].to_numpy()
-            mean, n = apart.mean(axis=0), len(folds)
-        spread = np.full(len(others), np.nan)
+            mean, spread, n = apart.mean(axis=0), apart.std(axis=0, ddof=1), len(folds)
         failed = self.scores.rmse.eq(np.inf).groupby(self.scores.algorithm).any()
         finite = np.isfinite(apart).all(axis=0) & ~failed[others].to_numpy() & ~failed[to]
         mean = np.where(finite, mean, np.nan)
-        spread[finite] = apart[:, finite].std(axis=0, ddof=1)
         half = stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 / n + self.test_share)
         apart_from_0 = np.where(mean + half < 0, "lower", np.where(mean - half > 0, "higher", "no difference"))
         verdict = np.where(finite, apart_from_0, "diverged")

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..data.arguments import in_range, real_number, whole_number
 from ..data.files import replacing
+from ..data.linear import predicted
 from ..data.ratings import Ratings
 from .penalty import Penalty
 
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
-CHUNK = 1 << 18  # pairs predicted at a time: bounds memory, costs nothing
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,12 +110,7 @@ class Factors:
             For a number outside 0 … n_users - 1 or 0 … n_items - 1.
         """
         users, items = np.broadcast_arrays(in_range("user", users, self.n_users), in_range("item", items, self.n_items))
-        u, i = users.ravel(), items.ravel()
-        out = np.empty(u.shape, np.result_type(*(getattr(self, field) for field in ARRAYS[1:])))
-        for start in range(0, len(u), CHUNK):
-            rows, columns = u[start : start + CHUNK], i[start : start + CHUNK]
-            dots = np.einsum("nk,nk->n", self.user_factors[rows], self.item_factors[columns])
-            out[start : start + CHUNK] = self.mean + self.user_biases[rows] + self.item_biases[columns] + dots
+        out = predicted([getattr(self, field) for field in ARRAYS], users.ravel(), items.ravel())
         if limits is not None:
             np.clip(out, limits[0], limits[1], out=out)
         return out.reshape(users.shape)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ..data.arguments import in_range, require_one_each, whole_number
+from ..data.linear import CHUNK
 from ..data.ratings import Ratings
-from .factors import CHUNK, Factors
+from .factors import Factors
 
 
 class MatrixFactorization(nn.Module):
