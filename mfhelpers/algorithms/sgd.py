@@ -326,9 +326,8 @@ class _Batched(_Engine):
         if self.biased:
             user_biases, item_biases = P[:, k], Q[:, k + 1]
         else:
-            user_biases, item_biases = (
-                getattr(self.start, f"{side}_biases").astype(np.float32) for side in ("user", "item")
-            )
+            biases = self.start.user_biases, self.start.item_biases
+            user_biases, item_biases = (b.astype(np.float32) for b in biases)
         return Factors(self.start.mean, user_biases, item_biases, P[:, :k], Q[:, :k])
 
 

@@ -145,8 +145,10 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
     try:
         return _read(dataset, _download(dataset, Patience() if source == "movielens" else Patience(4, 10)))
     except DownloadError as error:
+        told = [f"{place}" if place.exists() else f"{place} (does not exist)" for place in data_folders()]
+        searched = f"MFHELPERS_DATA was searched: {', '.join(told)}.\n" if told else ""
         remedy = (
-            f"{_searched()}On a machine with a network, download {SOURCES[0].format(name=name)} and put it (zipped or not) "
+            f"{searched}On a machine with a network, download {SOURCES[0].format(name=name)} and put it (zipped or not) "
             f"into a folder that MFHELPERS_DATA names, or pass path=."
         )
         if source == "movielens":
@@ -164,11 +166,6 @@ def data_folders() -> list[Path]:
     """What the environment variable MFHELPERS_DATA names, there or not."""
     named = os.environ.get("MFHELPERS_DATA", "").split(os.pathsep)
     return [Path(folder).expanduser() for folder in named if folder]
-
-
-def _searched() -> str:
-    told = [f"{place}" if place.exists() else f"{place} (does not exist)" for place in data_folders()]
-    return f"MFHELPERS_DATA was searched: {', '.join(told)}.\n" if told else ""
 
 
 def cache_folder() -> Path:

@@ -17,8 +17,7 @@ from ..data.arguments import one_of, whole_number
 from ..data.ratings import Ratings, require_same_labels
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
-from ..models.metrics import Score, evaluate
-from ..models.predictor import Predictor
+from ..models.metrics import Predictor, Score, evaluate
 from .tuning import trained
 
 SCORES = ("rmse", "mae", "train_rmse", "train_mae")

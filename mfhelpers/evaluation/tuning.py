@@ -16,8 +16,7 @@ from ..data.arguments import whole_number
 from ..data.ratings import Ratings
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
-from ..models.metrics import Score
-from ..models.predictor import Predictor
+from ..models.metrics import Predictor, Score
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,11 +60,10 @@ class Factors:
         for field in ("user_biases", "item_biases"):
             if getattr(self, field).ndim != 1:
                 raise ValueError(f"{field} has shape {getattr(self, field).shape}, expected one number a row, (n,)")
-        n_users, n_items = self.n_users, self.n_items
         if self.user_factors.ndim != 2 or self.item_factors.ndim != 2:
             raise ValueError("user_factors and item_factors must be matrices, shape (n, k)")
         k = self.user_factors.shape[1]
-        for field, shape in (("user_factors", (n_users, k)), ("item_factors", (n_items, k))):
+        for field, shape in (("user_factors", (self.n_users, k)), ("item_factors", (self.n_items, k))):
             if getattr(self, field).shape != shape:
                 raise ValueError(f"{field} has shape {getattr(self, field).shape}, expected {shape}")
         for field in ARRAYS:
