@@ -54,6 +54,7 @@ from .evaluation.tuning import (
 )
 from .models.factors import Factors as Factors
 from .models.metrics import (
+    Predictor as Predictor,
     Score as Score,
     evaluate as evaluate,
     mae as mae,
@@ -65,7 +66,6 @@ from .models.modules import (
     MatrixFactorization as MatrixFactorization,
 )
 from .models.penalty import Penalty as Penalty
-from .models.predictor import Predictor as Predictor
 from .models.truth import simulate_ratings as simulate_ratings
 
 __all__: list[str]

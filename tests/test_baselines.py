@@ -77,5 +77,5 @@ def test_damping_draws_towards_the_mean(train, baseline):
 @pytest.mark.parametrize("baseline", [item_means, average_biases])
 @pytest.mark.parametrize("damping", [-1, -1e-9, float("nan")])
 def test_negative_damping_is_refused(train, baseline, damping):
-    with pytest.raises(ValueError, match=f"damping={damping}: .*cannot be below 0"):
+    with pytest.raises(ValueError, match=f"damping={damping}: it must be (finite|at least 0)"):
         baseline(train, damping)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mfhelpers import Factors, Ratings
+from mfhelpers.data import linear
 from mfhelpers.models import factors
 
 
@@ -94,7 +95,7 @@ def test_predict_broadcasts_as_indexing_does(users, items):
 def test_chunks_leave_no_seam(monkeypatch, n):
     users, items = np.divmod(np.arange(35), 5)
     whole = drawn().predict(users, items)
-    monkeypatch.setattr(factors, "CHUNK", 8)
+    monkeypatch.setattr(linear, "CHUNK", 8)
     np.testing.assert_array_equal(drawn().predict(users[:n], items[:n]), whole[:n])
 
 
@@ -145,7 +146,7 @@ def test_recommend_orders_equal_predictions_by_item():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((7,), "user 7 is outside"), ((0, 0), "n=0: ask for at least one"), ((0, 3, [5]), "item 5 is outside"),
+    [((7,), "user 7 is outside"), ((0, 0), "n=0: it must be at least 1"), ((0, 3, [5]), "item 5 is outside"),
      ((0, 3, np.arange(5) < 2), "type bool, expected integers: np.flatnonzero"), ((0, 3, [True, False]), "type bool"),
      ((0, 3, [1.7]), "type float64, expected integers")],
 )  # fmt: skip

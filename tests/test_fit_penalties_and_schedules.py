@@ -361,9 +361,9 @@ def test_rates_for_each_table_keep_their_ratio(schedule, every):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(reg=-0.1), r"reg=-0\.1: a penalty needs finite numbers from 0"),
-        (dict(reg=float("nan")), "reg=nan: a penalty needs finite numbers"),
-        (dict(reg=float("inf")), "reg=inf: a penalty needs finite numbers"),
+        (dict(reg=-0.1), r"reg=-0\.1: it must be at least 0"),
+        (dict(reg=float("nan")), "reg=nan: it must be finite"),
+        (dict(reg=float("inf")), "reg=inf: it must be finite"),
         (dict(schedule=HALVED, schedule_every="step"), "schedule_every='step': choose 'epoch' or 'batch'"),
         (dict(schedule=HALVED, schedule_every=None), "schedule_every=None"),
         (dict(schedule_every="epochs"), "schedule_every='epochs'"),

@@ -295,7 +295,7 @@ def test_a_script_without_the_line_that_it_needs_ends_and_names_it(tmp_path):
         (dict(n_factors=-1), "n_factors=-1"),
         (dict(batch_size=0), "batch_size=0: it must be at least 1"),
         (dict(lr=float("nan")), "lr=nan: it must be finite"),
-        (dict(reg=-1), "reg=-1.*: a penalty needs finite numbers from 0"),
+        (dict(reg=-1), "reg=-1: it must be at least 0"),
         (dict(seed="1"), "seed='1': give a whole number"),
         (dict(n_factors=2, start=begun()), "start=.*k = 3.* does not fit .* with n_factors=2"),
     ],

@@ -149,14 +149,14 @@ def test_weight_decay_is_charged_once_a_row():
 @pytest.mark.parametrize("name", ["reg", "power", "biases"])
 @pytest.mark.parametrize("value", [-1, -1e-9, float("nan"), float("inf"), -float("inf")])
 def test_numbers_that_are_no_penalty_are_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=rf"{name}={value}: a penalty needs finite numbers from 0"):
+    with pytest.raises(ValueError, match=rf"{name}={value}: it must be (finite|at least 0)"):
         Penalty(**{"reg": 0.1, name: value})
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
 def test_they_are_refused_wherever_they_come_from(value):
     for made in (Penalty.of, lambda x: Penalty.from_weight_decay(x, 10), lambda x: objective(drawn(), TRAIN, x)):
-        with pytest.raises(ValueError, match="a penalty needs finite numbers from 0|a decay is finite"):
+        with pytest.raises(ValueError, match="it must be (finite|at least 0)"):
             made(value)
 
 
@@ -175,10 +175,10 @@ def test_a_penalty_stays_what_it_is():
 
 @pytest.mark.parametrize("value", [None, True, "0.1", np.array([0.1])])
 def test_what_is_no_number_is_no_penalty(value):
-    with pytest.raises(ValueError, match="a penalty needs finite numbers"):
+    with pytest.raises(ValueError, match="give a number"):
         Penalty(value)
     if value is not None:
-        with pytest.raises(ValueError, match="a penalty needs finite numbers"):
+        with pytest.raises(ValueError, match="give a number"):
             Penalty(0.1, biases=value)
 
 

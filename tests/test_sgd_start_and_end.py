@@ -267,7 +267,7 @@ def test_every_engine_tells_the_same_error_of_its_factors(engine, biased, monkey
         (dict(n_factors=-1), "n_factors=-1: it must be at least 0"),
         (dict(n_factors=2.5), r"n_factors=2\.5: give a whole number"),
         (dict(seed=0.5), r"seed=0\.5: give a whole number"),
-        (dict(reg=-0.1), "reg=-0.1: a penalty needs finite numbers from 0"),
+        (dict(reg=-0.1), "reg=-0.1: it must be at least 0"),
         (dict(start=begun(2)), r"start=.*k = 2.* does not fit .* with n_factors=3"),
         (
             dict(start=begun(3, Ratings([0], [0], [3], 61, 80, (1, 5, 1)))),

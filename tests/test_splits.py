@@ -156,7 +156,7 @@ def test_a_split_by_time_needs_times(split):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda r: leave_last_out(r, 0), "n=0: hold back at least one"),
+        (lambda r: leave_last_out(r, 0), "n=0: it must be at least 1"),
         (lambda r: leave_last_out(r, 60), "no rating in this selection"),
         (lambda r: time_split(dataclasses.replace(r, timestamps=np.zeros(60, int))), "no rating in this selection"),
     ],

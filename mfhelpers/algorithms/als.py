@@ -55,8 +55,7 @@ def als(
     """Fit a factorisation by alternating least squares and return its five arrays.
 
     A sweep solves for all (p_u, b_u) with the items held still, then for all (q_i, b_i) with the users
-    held still. Interrupting (Ctrl-C, or ■ in a notebook) ends the training and returns the factors so far.
-    The defaults were chosen on inner validation parts of ML-100K and ml-latest-small.
+    held still. The defaults were chosen on inner validation parts of ML-100K and ml-latest-small.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ def als(
     dtype : {"float32", "float64"}
         Precision of everything. "float64" for tiny penalties, and for comparisons to many digits.
     device, threads, valid, patience, watch, history, log_dir, progress
-        As in `fit`, sweep by sweep; the log has the objective, too.
+        As in `fit`, sweep by sweep; the log has the objective, too. Interrupting keeps the factors so far.
 
     Returns
     -------
@@ -95,11 +94,9 @@ def als(
 
     Raises
     ------
-    ValueError
-        For settings that do not fit together, item factors that start at zero, or a penalty of zero where a
-        row then has no unique solution, or a `log_dir` that holds another run; before anything is trained.
-    OSError
-        When `log_dir` cannot be written.
+    ValueError, OSError
+        As in `fit`, and for item factors that start at zero, or a penalty of zero where a row then has no unique
+        solution.
     DivergenceError
         When rounding spoils the solution, as float32 does with a tiny penalty: the objective rises, a
         system cannot be solved, or a number is not finite.
@@ -266,10 +263,11 @@ class Sides(Stepper):
 
     def cost(self) -> float:
         """The whole penalty."""
-        return sum(
-            (_less(table, side.prior).square() * side.penalty).sum(dtype=torch.float64).item()
-            for table, side in ((self.x, self.users), (self.y, self.items))
-        )
+        total = 0.0
+        for table, side in ((self.x, self.users), (self.y, self.items)):
+            pulled = table if side.prior is None else table - side.prior
+            total += (pulled.square() * side.penalty).sum(dtype=torch.float64).item()
+        return total
 
     def measure(self, predictor: Factors, part: Ratings) -> float:
         return self.error if part is self.train else super().measure(predictor, part)
@@ -283,10 +281,6 @@ class Sides(Stepper):
             return Factors(self.start.mean, x[:, -1], y[:, -1], x[:, :-1], y[:, :-1])
         biases = self.start.user_biases.astype(x.dtype), self.start.item_biases.astype(x.dtype)
         return Factors(self.start.mean, *biases, x, y)
-
-
-def _less(table: torch.Tensor, prior: torch.Tensor | None) -> torch.Tensor:
-    return table if prior is None else table - prior
 
 
 def _own(table: torch.Tensor, biased: bool) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..data.arguments import real_number
 from ..data.ratings import Ratings
 from ..models.factors import Factors
 
@@ -43,8 +44,7 @@ def _centred(train: Ratings) -> np.ndarray:
 
 def _offsets(groups: np.ndarray, rest: np.ndarray, n: int, damping: float) -> np.ndarray:
     """Damped mean of `rest` in each group; 0 for an empty group."""
-    if not damping >= 0:
-        raise ValueError(f"damping={damping}: it counts imaginary ratings and cannot be below 0")
+    damping = real_number("damping", damping, at_least=0)
     counts = np.bincount(groups, minlength=n)
     return np.bincount(groups, rest, minlength=n) / np.maximum(counts + damping, 1e-12 + (counts == 0))
 

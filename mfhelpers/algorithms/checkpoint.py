@@ -54,21 +54,18 @@ class Checkpoint:
         ValueError
             If the file is damaged, also where only the block finds that out, or belongs to another training.
         """
-        different: list[str] = []
-        stored: dict[str, Any] = {}
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             stored = state["identity"]
             different = [key for key in self.identity if self.identity[key] != stored.get(key)]
             if not different:
                 yield state
-                return
         except Exception as error:
             raise ValueError(f"{self.path} is not a checkpoint of fit, or is damaged: {error!r}") from error
-        key = different[0]
-        raise ValueError(
-            f"{self.path} belongs to another training: its {key} is {stored.get(key)}, here it is {self.identity[key]}"
-        )
+        if different:
+            key = different[0]
+            its, ours = stored.get(key), self.identity[key]
+            raise ValueError(f"{self.path} belongs to another training: its {key} is {its}, here it is {ours}")
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ..data.arguments import one_of, real_number, require_one_each, whole_number
 from ..data.ratings import Ratings
-from ..models.modules import modes_kept
+from ..models.modules import as_array, modes_kept
 from ..models.penalty import Penalty
 from .checkpoint import Checkpoint, fingerprint, shapes
 from .loop import History, Monitor, Stepper, run
@@ -202,10 +202,9 @@ class _Training(Stepper):
     always_judged = True
 
     def __init__(self, model: nn.Module, monitor: Monitor, settings: Settings, resources: Resources) -> None:
-        self.model, self.how, self.resources, self.train = model, settings, resources, monitor.train
-        self.device = resources.device
-        self.early_stopping, self.history = monitor.patience is not None, monitor.record
-        device = self.device
+        self.model, self.how, self.resources, self.device = model, settings, resources, resources.device
+        self.train, self.valid, self.history = monitor.train, monitor.valid, monitor.record
+        self.early_stopping, device = monitor.patience is not None, self.device
         moved = any(parameter.device != device for parameter in model.parameters())
         model.to(device)
         self.optimizer = _ready_optimizer(model, settings.optimizer, settings.lr, moved)
@@ -216,7 +215,6 @@ class _Training(Stepper):
         self.shares = _shares(settings.penalty, monitor.train, device)
         self.parts = {id(part): part.to_tensors(device) for part in (monitor.train, monitor.valid) if part is not None}
         self.data = self.parts[id(monitor.train)]
-        self.valid = monitor.valid
         self.shuffling = torch.Generator().manual_seed(settings.seed)
         self.checkpoint: Checkpoint | None = None
         self.before: dict[str, Any] = {}
@@ -283,13 +281,13 @@ class _Training(Stepper):
         return dict(zip(names, rates, strict=True))
 
     def tables(self, predictor: nn.Module) -> dict[str, np.ndarray]:
-        return {name.removesuffix(".weight"): _array(table) for name, table in predictor.named_parameters()}
+        return {name.removesuffix(".weight"): as_array(table) for name, table in predictor.named_parameters()}
 
     @torch.no_grad()
     def predictions(self, predictor: nn.Module, part: Ratings, some: slice) -> np.ndarray:
         users, items, _ = self.parts[id(part)]
         predictor.eval()
-        return _array(predictor(users[some], items[some]))
+        return as_array(predictor(users[some], items[some]))
 
     # -- states to come back to -----------------------------------------------------------------------
 
@@ -467,11 +465,6 @@ def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
     return (total / len(data[2])) ** 0.5
 
 
-def _array(table: torch.Tensor) -> np.ndarray:
-    table = table.detach().cpu()
-    return table.to(torch.promote_types(table.dtype, torch.float32)).numpy()  # NumPy has no bfloat16
-
-
 # -- optimisers and schedules ----------------------------------------------------------------------
 
 
@@ -479,13 +472,12 @@ def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None, moved: 
     if isinstance(optimizer, Optimizer):
         if moved:  # the parameters have a new device, what the optimiser keeps of each has not
             optimizer.load_state_dict(optimizer.state_dict())
-    else:
-        if optimizer is None:
-            optimizer = torch.optim.SparseAdam if getattr(model, "sparse", False) else torch.optim.Adam
-        if lr is None and isinstance(optimizer, type):
-            lr = 0.005
-        optimizer = optimizer(model.parameters(), **({} if lr is None else {"lr": lr}))
-    return optimizer
+        return optimizer
+    if optimizer is None:
+        optimizer = torch.optim.SparseAdam if getattr(model, "sparse", False) else torch.optim.Adam
+    if lr is None and isinstance(optimizer, type):
+        lr = 0.005
+    return optimizer(model.parameters(), **({} if lr is None else {"lr": lr}))
 
 
 def _made(schedule: Any, optimizer: Optimizer) -> Any:

@@ -231,7 +231,6 @@ def run(stepper: Stepper, n: int, monitor: Monitor) -> History:
     bar = progress_bar(show=monitor.progress, initial=loop.done, total=n, unit=stepper.unit)
     try:
         loop.open()
-        loop.start()
         while not (reason := loop.over()):
             loop.advance(bar)
         loop.history.stopped = reason
@@ -257,7 +256,7 @@ class _Loop:
         self.resumed, self.history.stopped = bool(self.history.train_rmse), "running"
 
     def open(self) -> None:
-        """Judge the start, which must be finite."""
+        """Judge the start, which must be finite, and begin the log."""
         self.history.n_train, where = len(self.monitor.train), self.stepper.resources
         if where is not None:
             self.history.device, self.history.device_reason = str(where.device), where.device_reason
@@ -270,8 +269,6 @@ class _Loop:
             self.stepper.check(0)
         else:
             self.judge()
-
-    def start(self) -> None:
         self.stepper.started(self.history)
         self.begun = True
         if self.monitor.log is not None:  # after what may be refused: a folder without a run can be taken again

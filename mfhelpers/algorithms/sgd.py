@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,8 +18,9 @@ import scipy.sparse
 import torch
 
 from ..data.arguments import one_of, real_number, whole_number
+from ..data.linear import CHUNK
 from ..data.ratings import Ratings
-from ..models.factors import CHUNK, Factors, starting_factors
+from ..models.factors import Factors, starting_factors
 from ..models.penalty import Penalty
 from .loop import DivergenceError, History, Monitor, Stepper, divergence_limit, run
 from .resources import choose_resources
@@ -55,8 +57,7 @@ def sgd(
     """Fit a factorisation by gradient descent and return its five arrays.
 
     Each rating moves p_u by lr · (e q_i - λ p_u), and q_i, b_u, b_i likewise; the ratings of a batch
-    move together, by the sum of their steps. Interrupting (Ctrl-C, or ■ in a notebook) ends the
-    training and returns the factors so far.
+    move together, by the sum of their steps.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def sgd(
     seed : int
         Of the start and of the shuffling. On a GPU sums may differ in their last bits from run to run.
     device, threads, valid, patience, watch, history, log_dir, progress
-        As in `fit`; "loop" runs on the CPU.
+        As in `fit`; "loop" runs on the CPU. Interrupting keeps the factors so far.
 
     Returns
     -------
@@ -100,10 +101,8 @@ def sgd(
 
     Raises
     ------
-    ValueError
-        For settings that do not fit together, before anything is trained.
-    DivergenceError
-        When errors stop being numbers or exceed 100 times the rating scale.
+    ValueError, OSError, DivergenceError
+        As in `fit`.
 
     Notes
     -----
@@ -220,14 +219,13 @@ class _Engine(Stepper):
 
     def predictor(self) -> Factors:
         """The factors, if they predict ratings: the error of an epoch is measured before its steps."""
-        try:
+        error = np.nan
+        with suppress(ValueError):  # Factors refuses what is not finite
             factors = self.factors()
             error = self.mean_error(factors)
-        except ValueError:  # Factors refuses what is not finite
-            factors, error = None, np.nan
-        if factors is None or not error <= divergence_limit(self.train):
-            raise DivergenceError(f"diverged{self.setting}: errors of {error:.3g} stars. {self.remedy}")
-        return factors
+            if error <= divergence_limit(self.train):
+                return factors
+        raise DivergenceError(f"diverged{self.setting}: errors of {error:.3g} stars. {self.remedy}")
 
     def mean_error(self, factors: Factors) -> float:
         """Mean absolute error on the training ratings, or on an even sample of very many."""
@@ -328,9 +326,8 @@ class _Batched(_Engine):
         if self.biased:
             user_biases, item_biases = P[:, k], Q[:, k + 1]
         else:
-            user_biases, item_biases = (
-                getattr(self.start, f"{side}_biases").astype(np.float32) for side in ("user", "item")
-            )
+            biases = self.start.user_biases, self.start.item_biases
+            user_biases, item_biases = (b.astype(np.float32) for b in biases)
         return Factors(self.start.mean, user_biases, item_biases, P[:, :k], Q[:, :k])
 
 
@@ -423,20 +420,14 @@ class _Frozen(_Batched):
         starts = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=shape[0]))]).astype(np.int32)
         positions = scipy.sparse.csr_array((np.arange(len(chosen)), items, starts), shape=shape)
         transposed = positions.tocsc()
-        ends, columns, *turned = (
+        ends, columns, turned_starts, turned_users, order = (
             torch.from_numpy(part).to(self.device)
             for part in (starts, items, transposed.indptr, transposed.indices, transposed.data)
         )
         values = rest.index_select(0, torch.from_numpy(chosen).to(self.device))
         rows_p, rows_q = self._tensor(np.diff(starts)[:, None]), self._tensor(np.diff(transposed.indptr)[:, None])
-        return _Batch(
-            csr_tensor(ends, columns, values, shape),
-            turned[0],
-            turned[1],
-            turned[2],
-            1 - self.steps_p * self.regs_p * rows_p,
-            1 - self.steps_q * self.regs_q * rows_q,
-        )
+        keep_p, keep_q = 1 - self.steps_p * self.regs_p * rows_p, 1 - self.steps_q * self.regs_q * rows_q
+        return _Batch(csr_tensor(ends, columns, values, shape), turned_starts, turned_users, order, keep_p, keep_q)
 
     def step(self) -> float:
         P, Q = self.P, self.Q

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
+from scipy.sparse.linalg import aslinearoperator, svds
 
 from ..data.arguments import real_number, whole_number
 from ..data.ratings import Ratings
@@ -82,19 +82,15 @@ def residual_svd(
         Taken off the ratings and added to the predictions again; without factors. Default: `average_biases`
         with a damping of 5.
     threshold : float
-        λ: each singular value σ becomes max(σ - λ, 0).
+        As in `complete_svd`.
     seed : int
         Of the vector that the iteration starts from; it changes the last digits.
 
     Returns
     -------
     Factors
-        float64. The matrix is kept sparse: no cell without a rating takes memory.
-
-    Raises
-    ------
-    ValueError
-        For a baseline that does not fit, or a number out of range.
+        float64. The matrix is kept sparse: no cell without a rating takes memory. A baseline that does not fit, or a
+        number out of range, is a ValueError.
     """
     baseline, k, start = _prepared(train, n_factors, baseline, seed)
     threshold = real_number("threshold", threshold, at_least=0)
@@ -122,26 +118,22 @@ def soft_impute(
 ) -> Factors:
     """Fill the gaps with predictions, take the soft-thresholded SVD, predict, fill again, until nothing moves.
 
-    Interrupting (Ctrl-C, or ■ in a notebook) ends the iteration and returns the factors so far.
-
     Parameters
     ----------
     train : Ratings
     n_factors : int
         k, from 1 to one less than the smaller side. If fewer are left above the threshold, it limits nothing.
     threshold : float
-        λ: each singular value σ becomes max(σ - λ, 0). 0 is plain iterated imputation, which overfits. If none is
-        above λ, the baseline comes back, with a warning. The default was chosen on inner validation parts.
-    baseline : Factors, optional
-        Taken off the ratings and added to the predictions again, as in `residual_svd`.
+        λ, as in `complete_svd`. 0 is plain iterated imputation, which overfits. If no singular value is above λ, the
+        baseline comes back, with a warning. The default was chosen on inner validation parts.
+    baseline, seed
+        As in `residual_svd`.
     sweeps : int
         At most so many. If that is not enough, a warning says how far the last one moved.
     tolerance : float
         Stop when a sweep changes P Qᵀ by less than this share of its size (Frobenius norms); 0 never stops early.
-    seed : int
-        As in `residual_svd`.
     threads, valid, patience, watch, history, log_dir, progress
-        As in `fit`, sweep by sweep.
+        As in `fit`, sweep by sweep; interrupting keeps the factors so far.
 
     Returns
     -------
@@ -151,9 +143,8 @@ def soft_impute(
     Notes
     -----
     What it approaches is the minimum of Σ e² + λ (‖P‖² + ‖Q‖²) over the rated cells, `als` with biased=False,
-    ``reg=Penalty(λ, power=0)`` and the baseline's biases: no sweep raises it, and if fewer than k values stay above λ, the end is
-    the best of *all* ranks. The filled matrix is sparse plus rank k and is never formed: a sweep costs some dozens of
-    products with each part.
+    ``reg=Penalty(λ, power=0)`` and the baseline's biases: no sweep raises it, and if fewer than k values stay above λ,
+    the end is the best of *all* ranks. A sweep costs some dozens of products with the errors and with P and Q.
 
     R. Mazumder, T. Hastie, R. Tibshirani, Spectral Regularization Algorithms for Learning Large Incomplete Matrices
     (JMLR 11, 2010), algorithm 1.
@@ -197,9 +188,9 @@ class _Imputation(Stepper):
 
     def step(self) -> None:
         train, P, Q = self.train, self.factors.user_factors, self.factors.item_factors
-        # the filled matrix is P Qᵀ plus the errors
         errors = _table(train, self.rest - np.einsum("nk,nk->n", P[train.users], Q[train.items]))
-        filled = _Filled(errors, P, Q) if P.any() else errors
+        # the filled matrix is the errors plus P Qᵀ, which is never formed
+        filled = aslinearoperator(errors) + aslinearoperator(P) @ aslinearoperator(Q.T) if P.any() else errors
         after = _factors(self.baseline, *_svds(filled, P.shape[1], self.start, train), self.threshold)
         self.moved = after.rms_difference(self.factors) if after.user_factors.any() or P.any() else 0.0
         self.factors = after
@@ -210,31 +201,11 @@ class _Imputation(Stepper):
         return self.factors
 
 
-class _Filled(scipy.sparse.linalg.LinearOperator):
-    """errors + P Qᵀ, which is never formed."""
-
-    def __init__(self, errors: scipy.sparse.csr_array, P: np.ndarray, Q: np.ndarray) -> None:
-        super().__init__(np.float64, errors.shape)
-        self.errors, self.turned, self.P, self.Q = errors, errors.T.tocsr(), P, Q
-
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        return self.errors @ x + self.P @ (self.Q.T @ x)
-
-    def _rmatvec(self, x: np.ndarray) -> np.ndarray:
-        return self.turned @ x + self.Q @ (self.P.T @ x)
-
-    def _matmat(self, X: np.ndarray) -> np.ndarray:
-        return self._matvec(X)
-
-    def _rmatmat(self, X: np.ndarray) -> np.ndarray:
-        return self._rmatvec(X)
-
-
 def _svds(matrix: Any, k: int, start: np.ndarray, train: Ratings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The k largest singular values and their vectors, largest first; exact zeros for rows without a rating."""
     if scipy.sparse.issparse(matrix) and not matrix.data.any():  # which the iteration could not start from
         return np.zeros((train.n_users, k)), np.zeros(k), np.zeros((k, train.n_items))
-    left, values, right = scipy.sparse.linalg.svds(matrix, k=k, v0=start)
+    left, values, right = svds(matrix, k=k, v0=start)
     left[train.user_counts == 0], right[:, train.item_counts == 0] = 0, 0
     order = np.argsort(-values, kind="stable")
     return left[:, order], values[order], right[order]

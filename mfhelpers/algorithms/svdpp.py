@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 import torch
 
 from ..data.arguments import real_number
@@ -116,11 +115,8 @@ class ImplicitSides(Sides):
         if implicit is train:
             self.seen, self.seen_by = self.users.ones, self.items.ones
         else:
-            ones = scipy.sparse.csr_array(
-                (np.ones(len(implicit)), (implicit.users, implicit.items)), shape=(train.n_users, train.n_items)
-            )
-            self.seen = self._pattern(ones, train.n_items)
-            self.seen_by = self._pattern(ones.T.tocsr(), train.n_users)
+            pairs = implicit.to_csr()
+            self.seen, self.seen_by = self._pattern(pairs), self._pattern(pairs.T.tocsr())
         self.unrated = torch.from_numpy(train.user_counts == 0).to(device)[:, None]
         self.weight = self.users.penalty[:, :1].where(~self.unrated, 0)
         # Jacobi's preconditioner, the diagonal of Xᵀ W X + λ: without it, a small penalty takes many more sweeps
@@ -132,11 +128,12 @@ class ImplicitSides(Sides):
             for _ in range(10):  # from nothing it takes more steps
                 self._solve_table()
 
-    def _pattern(self, ones: scipy.sparse.csr_array, n_columns: int) -> torch.Tensor:
+    def _pattern(self, pairs: Any) -> torch.Tensor:
+        """Ones where a sparse matrix of SciPy has a pair, whatever its value."""
         starts, columns = (
-            torch.from_numpy(part.astype(np.int32)).to(self.make["device"]) for part in (ones.indptr, ones.indices)
+            torch.from_numpy(part.astype(np.int32)).to(self.make["device"]) for part in (pairs.indptr, pairs.indices)
         )
-        return csr_tensor(starts, columns, torch.ones(ones.nnz, **self.make), (len(starts) - 1, n_columns))
+        return csr_tensor(starts, columns, torch.ones(pairs.nnz, **self.make), pairs.shape)
 
     def step(self) -> None:
         self.x = self.half(self.users, self.x, self.y, self.biased)

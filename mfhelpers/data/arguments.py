@@ -25,7 +25,7 @@ def whole_number(name: str, value: Any, at_least: int | None = None) -> int:
 def real_number(name: str, value: Any, above: float | None = None, at_least: float | None = None) -> float:
     """`value` as a finite float; a ValueError for anything that is none, or is too small."""
     try:
-        if isinstance(value, (bool, np.bool_, str, bytes)):
+        if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value):
             raise TypeError("no number")
         number = float(value)
     except (TypeError, ValueError) as error:

@@ -105,8 +105,9 @@ def fetch(
     except OSError as error:  # of this machine, not of a server: those are in `problems`
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             part.unlink(missing_ok=True)
+            needed = f"{size / 1e6:,.0f} MB" if size else "room"
             raise DownloadError(
-                f"the disk is full: {path.name} needs {_megabytes(size)} in {path.parent}. "
+                f"the disk is full: {path.name} needs {needed} in {path.parent}. "
                 "Free some space, or set MFHELPERS_CACHE to a folder on another disk."
             ) from error
         raise DownloadError(
@@ -262,7 +263,3 @@ def _sha256(path: Path) -> str:
 def _is_web_page(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(256).lstrip().lower().startswith((b"<!doctype", b"<html"))
-
-
-def _megabytes(size: int | None) -> str:
-    return f"{size / 1e6:,.0f} MB" if size else "room"

@@ -77,15 +77,8 @@ def require_rows(features: Any, n_users: int, n_items: int) -> None:
             raise ValueError(f"the features of {side} have {len(frame)} rows, expected {n}: one for each number")
 
 
-def numbered_features(users: Any, items: Any, user_ids: np.ndarray, item_ids: np.ndarray) -> Features:
-    """`Features` from frames with labels as their index, in the order of the numbering.
-
-    Labels that are not in the numbering are left out, those without a row get missing values.
-    """
-    return Features(_reindexed("user", users, user_ids), _reindexed("item", items, item_ids))
-
-
-def _reindexed(what: str, frame: Any, ids: np.ndarray) -> pd.DataFrame | None:
+def in_order(what: str, frame: Any, ids: np.ndarray) -> pd.DataFrame | None:
+    """The rows of a frame with labels as its index in the order of `ids`; missing values where there is none."""
     if frame is None:
         return None
     if not isinstance(frame, pd.DataFrame):

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse
 
 from .arguments import one_of, refuse_first
-from .features import Features, numbered_features, require_rows
+from .features import Features, in_order, require_rows
 
 if TYPE_CHECKING:
     import torch
@@ -150,7 +150,9 @@ class Interactions:
         users, items = _labels("user", labels[0]), _labels("item", labels[1])
         columns = columns | {"folds": fields.pop("folds", None)}
         columns = {field: np.asarray(array) for field, array in columns.items() if array is not None}
-        _same_lengths(users=users, items=items, **columns)
+        shapes = {name: array.shape for name, array in {"users": users, "items": items, **columns}.items()}
+        if len(set(shapes.values())) > 1 or users.ndim != 1:
+            raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
         if len(users) == 0:
             raise ValueError(f"there is no {cls._ONE} in these arrays: {cls._KIND} holds at least one")
         user_numbers, user_ids = _numbered("user", users, ids[0], cls._ONE)
@@ -160,9 +162,9 @@ class Interactions:
         if duplicates != "raise":
             columns = _merge_duplicates(columns, len(item_ids), duplicates)
         titles, genres = texts
-        of_users, of_items = features
+        of_users, of_items = in_order("user", features[0], user_ids), in_order("item", features[1], item_ids)
         known = of_users is not None or of_items is not None
-        described = {"features": numbered_features(of_users, of_items, user_ids, item_ids)} if known else {}
+        described = {"features": Features(of_users, of_items)} if known else {}
         return dict(
             **columns, **described, n_users=len(user_ids), n_items=len(item_ids), user_ids=user_ids, item_ids=item_ids,
             titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),
@@ -289,12 +291,6 @@ def _integers(what: str, array: Any, dtype: Any, n: int, kind: str) -> np.ndarra
 def _refuse_weightless(weights: np.ndarray) -> None:
     bad = ~(np.isfinite(weights) & (weights > 0))
     refuse_first("weights", weights, bad, ", not above 0 and finite", ": leave out what did not happen")
-
-
-def _same_lengths(**arrays: np.ndarray) -> None:
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
-        raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
 
 
 def _labels(what: str, given: Any) -> np.ndarray:

@@ -9,8 +9,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -140,17 +139,16 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
     if source == "simulated":
         return _simulated(dataset, "because source='simulated' was asked for")
     if path is not None:
-        named = _located(dataset, Path(path).expanduser(), must=True)
-        assert named is not None  # or it would have raised
-        return _read(dataset, named)
-    for folder in data_folders():
-        if (located := _located(dataset, folder)) is not None:
-            return _read(dataset, located)
+        return _read(dataset, _named(dataset, Path(path).expanduser()))
+    if (located := _in_data_folders(dataset)) is not None:
+        return _read(dataset, located)
     try:
         return _read(dataset, _download(dataset, Patience() if source == "movielens" else Patience(4, 10)))
     except DownloadError as error:
+        told = [f"{place}" if place.exists() else f"{place} (does not exist)" for place in data_folders()]
+        searched = f"MFHELPERS_DATA was searched: {', '.join(told)}.\n" if told else ""
         remedy = (
-            f"{_searched()}On a machine with a network, download {SOURCES[0].format(name=name)} and put it (zipped or not) "
+            f"{searched}On a machine with a network, download {SOURCES[0].format(name=name)} and put it (zipped or not) "
             f"into a folder that MFHELPERS_DATA names, or pass path=."
         )
         if source == "movielens":
@@ -160,21 +158,14 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
 
 def find_local(name: str) -> Path | None:
     """Where on this machine `load_ratings(name)` would read the set without a network, or None."""
-    dataset = DATASETS[name]
-    places = [_located(dataset, folder) for folder in data_folders()]
     cached = cache_folder() / f"{name}.zip"
-    return next(filter(None, places), cached if cached.exists() else None)
+    return _in_data_folders(DATASETS[name]) or (cached if cached.exists() else None)
 
 
 def data_folders() -> list[Path]:
     """What the environment variable MFHELPERS_DATA names, there or not."""
     named = os.environ.get("MFHELPERS_DATA", "").split(os.pathsep)
     return [Path(folder).expanduser() for folder in named if folder]
-
-
-def _searched() -> str:
-    told = [f"{place}" if place.exists() else f"{place} (does not exist)" for place in data_folders()]
-    return f"MFHELPERS_DATA was searched: {', '.join(told)}.\n" if told else ""
 
 
 def cache_folder() -> Path:
@@ -195,16 +186,11 @@ def _download(dataset: Dataset, patience: Patience) -> Path:
 
 
 def _simulated(dataset: Dataset, why: str) -> Ratings:
-    _announce(
+    """Ratings in the shape of the set, with a notice that nobody can miss."""
+    text = (
         f"These are SIMULATED ratings in the shape of {dataset.name}, {why}\n"
         "Everything runs, but the numbers and film titles in the text belong to the real data."
     )
-    shape = dataset.n_users, dataset.n_items, dataset.n_ratings
-    return simulate(*shape, scale=dataset.scale, name=dataset.name)[0]
-
-
-def _announce(text: str) -> None:
-    """A notice that nobody can miss."""
     rule = "=" * 88
     box = (
         '<div style="border: 4px solid #d55e00; background: #fff3e6; color: #1a1a1a; padding: 0.8em 1.2em; '
@@ -212,6 +198,8 @@ def _announce(text: str) -> None:
     )
     # the plain one without the sign: a console of Windows, or a log, may not be able to print it
     show({"text/html": box, "text/plain": f"{rule}\n{text}\n{rule}"})
+    shape = dataset.n_users, dataset.n_items, dataset.n_ratings
+    return simulate(*shape, scale=dataset.scale, name=dataset.name)[0]
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -221,27 +209,35 @@ def _main_file(name: str) -> str:
     return {"ml-100k": "u.data", "ml-1m": "ratings.dat"}.get(name, "ratings.csv")
 
 
-def _located(dataset: Dataset, place: Path, must: bool = False) -> Path | None:
-    """The folder or zip that holds the set: `place` itself, or a folder or zip in it named like the set."""
+def _named(dataset: Dataset, place: Path) -> Path:
+    """The folder or zip that a path means: itself, whatever it is called, or what is in it by the name of the set."""
     main = _main_file(dataset.name)
-    if place.is_file() and (must or place.name == f"{dataset.name}.zip"):
+    if place.is_file() or (place / main).is_file():
         return place
-    if (place / main).is_file() and (must or place.name == dataset.name):
-        return place
-    if (place / dataset.name / main).is_file():
-        return place / dataset.name
-    if (place / f"{dataset.name}.zip").is_file():
-        return place / f"{dataset.name}.zip"
-    if must:
+    if (located := _located(dataset, place)) is None:
         raise DataError(f"{place} holds neither {main}, nor {dataset.name}/{main}, nor {dataset.name}.zip")
-    return None
+    return located
+
+
+def _located(dataset: Dataset, place: Path) -> Path | None:
+    """The folder or zip named like the set that holds it: `place` itself, or one in it."""
+    main, archive = _main_file(dataset.name), f"{dataset.name}.zip"
+    for folder in (place, place / dataset.name):
+        if folder.name == dataset.name and (folder / main).is_file():
+            return folder
+    return next((file for file in (place, place / archive) if file.name == archive and file.is_file()), None)
+
+
+def _in_data_folders(dataset: Dataset) -> Path | None:
+    return next(filter(None, (_located(dataset, folder) for folder in data_folders())), None)
 
 
 class _Files:
     """The members of a data set, in a folder or in a zip; a zip is never unpacked."""
 
-    def __init__(self, dataset: Dataset, place: Path, archive: zipfile.ZipFile | None) -> None:
-        self.dataset, self.place, self.archive = dataset, place, archive
+    def __init__(self, dataset: Dataset, place: Path) -> None:
+        self.dataset, self.place = dataset, place
+        self.archive = None if place.is_dir() else zipfile.ZipFile(place)
 
     def has(self, member: str) -> bool:
         if self.archive is None:
@@ -256,19 +252,14 @@ class _Files:
         # read into memory at once: pandas seeks, and a damaged member shows here and nowhere later
         return io.BytesIO(self.archive.read(f"{self.dataset.name}/{member}"))
 
-
-@contextmanager
-def _opened(dataset: Dataset, place: Path) -> Iterator[_Files]:
-    if place.is_dir():
-        yield _Files(dataset, place, None)
-        return
-    with zipfile.ZipFile(place) as archive:
-        yield _Files(dataset, place, archive)
+    def close(self) -> None:
+        if self.archive is not None:
+            self.archive.close()
 
 
 def _read(dataset: Dataset, place: Path) -> Ratings:
     try:
-        with _opened(dataset, place) as files:
+        with closing(_Files(dataset, place)) as files:
             users, items, values, timestamps = _read_columns(dataset, files)
             _verify(dataset, place, users, items, values, timestamps)
             described = _read_users(dataset, files, users)
@@ -300,16 +291,14 @@ def _table(files: _Files, member: str, **options) -> pd.DataFrame:
 
 def _read_columns(dataset: Dataset, files: _Files) -> tuple[np.ndarray, ...]:
     types = {"user": np.int64, "item": np.int64, "rating": np.float32, "timestamp": np.int64}
+    names, main = list(types), _main_file(dataset.name)
+    apart = ["user", "_1", "item", "_2", "rating", "_3", "timestamp"]  # "::" between the fields
     layout: dict[str, Any] = {
-        "u.data": dict(sep="\t", header=None),
-        "ratings.dat": dict(sep=":", header=None, usecols=[0, 2, 4, 6]),  # "::" between the fields
-        "ratings.csv": dict(sep=",", header=0),
-    }[_main_file(dataset.name)]
-    names = list(types)
-    if "usecols" in layout:
-        names = ["user", "_1", "item", "_2", "rating", "_3", "timestamp"]
-        layout["usecols"] = list(types)
-    frame = _table(files, _main_file(dataset.name), names=names, dtype=types, **layout)
+        "u.data": dict(sep="\t", header=None, names=names),
+        "ratings.dat": dict(sep=":", header=None, names=apart, usecols=names),
+        "ratings.csv": dict(header=0, names=names),
+    }[main]
+    frame = _table(files, main, dtype=types, **layout)
     return tuple(frame[column].to_numpy() for column in types)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .arguments import real_number, whole_number
+from .linear import predicted
 from .ratings import Ratings, Scale
 
 # Chosen so that the usual models score on the default simulation about what they score on ml-100k:
@@ -14,33 +13,14 @@ from .ratings import Ratings, Scale
 SD_USER_BIAS, SD_ITEM_BIAS, SD_SIGNAL, SD_NOISE = 0.46, 0.52, 0.46, 0.85
 POPULAR_IS_LIKED = 0.22  # stars of item bias for one standard deviation of log popularity
 EXACT_CELLS = 8_000_000  # a matrix of more cells is drawn by rejection at first
-CHUNK = 1 << 18  # pairs whose value is worked out at a time
 FIRST_DAY, DAYS = 874_724_710, 214  # ml-100k's: 20 September 1997, seven months
-
-
-class Truth(NamedTuple):
-    """What simulated ratings were drawn from: r = μ + b_u + b_i + p_u · q_i, before noise and rounding; float32."""
-
-    mean: float
-    user_biases: np.ndarray
-    item_biases: np.ndarray
-    user_factors: np.ndarray
-    item_factors: np.ndarray
-
-    def predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        values = np.empty(len(users), np.float32)
-        for part in range(0, len(users), CHUNK):
-            u, i = users[part : part + CHUNK], items[part : part + CHUNK]
-            dots = np.einsum("nk,nk->n", self.user_factors[u], self.item_factors[i])
-            values[part : part + CHUNK] = self.mean + self.user_biases[u] + self.item_biases[i] + dots
-        return values
 
 
 def simulate(
     n_users: int, n_items: int, n_ratings: int, n_factors: int = 5, *, scale: Scale | tuple = (1, 5, 1), mean: float = 3.55,
     noise: float = SD_NOISE, min_per_user: int | None = None, seed: int = 0, name: str = "simulated",
-) -> tuple[Ratings, Truth]:  # fmt: skip
-    """The ratings and the truth of `mfhelpers.simulate_ratings`, which describes them."""
+) -> tuple[Ratings, tuple]:  # fmt: skip
+    """The ratings of `mfhelpers.simulate_ratings`, which describes them, and the five arrays of their truth."""
     for what, size in (("n_users", n_users), ("n_items", n_items), ("n_ratings", n_ratings)):
         whole_number(what, size, 1)
     n_factors, noise = whole_number("n_factors", n_factors, 0), real_number("noise", noise, at_least=0)
@@ -61,14 +41,14 @@ def simulate(
     item_biases = rng.normal(0.0, np.sqrt(max(SD_ITEM_BIAS**2 - POPULAR_IS_LIKED**2, 0)), n_items) + liked
     item_biases -= item_biases[items].mean()  # so that μ is the mean of what is rated
     sd = np.sqrt(SD_SIGNAL / np.sqrt(max(n_factors, 1)))
-    truth = Truth(
+    truth = (
         mean,
         rng.normal(0.0, SD_USER_BIAS, n_users).astype(np.float32),
         item_biases.astype(np.float32),
         rng.normal(0.0, sd, (n_users, n_factors)).astype(np.float32),
         rng.normal(0.0, sd, (n_items, n_factors)).astype(np.float32),
     )
-    values = truth.predict(users, items)
+    values = predicted(truth, users, items)
     values += rng.normal(0.0, noise, n_ratings).astype(np.float32) if noise else np.float32(0)
     if scale.step:
         values = scale.low + scale.step * np.rint((values - scale.low) / scale.step)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from .arguments import whole_number
 from .interactions import Interactions, require_same_labels
 
 Rows = TypeVar("Rows", bound=Interactions)  # Ratings, too
@@ -68,8 +69,7 @@ def leave_last_out(ratings: Rows, n: int = 1) -> tuple[Rows, Rows]:
     Users with `n` ratings or fewer stay in the train part altogether; if that is everybody, or there are no
     timestamps, it is a ValueError.
     """
-    if n < 1:
-        raise ValueError(f"n={n}: hold back at least one rating a user")
+    n = whole_number("n", n, 1)
     order = np.lexsort((_timestamps(ratings), ratings.users))
     counts = ratings.user_counts
     place = np.arange(len(ratings)) - np.repeat(np.cumsum(counts) - counts, counts)

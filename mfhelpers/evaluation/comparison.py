@@ -17,8 +17,7 @@ from ..data.arguments import one_of, whole_number
 from ..data.ratings import Ratings, require_same_labels
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
-from ..models.metrics import Score, evaluate
-from ..models.predictor import Predictor
+from ..models.metrics import Predictor, Score, evaluate
 from .tuning import trained
 
 SCORES = ("rmse", "mae", "train_rmse", "train_mae")
@@ -51,14 +50,9 @@ class Comparison:
         """The names, in the order in which they were given."""
         return list(dict.fromkeys(self.scores.algorithm))
 
-    @property
-    def _measured(self) -> list[str]:
-        """The scores that there are, that of the comparison first."""
-        return list(dict.fromkeys([self.score, *SCORES]))
-
     def by_fold(self, score: str | None = None) -> pd.DataFrame:
         """One number for each fold (rows) and algorithm (columns): the mean over seeds, of seconds the median."""
-        score = one_of("score", self.score if score is None else score, [*self._measured, *SECONDS])
+        score = one_of("score", score or self.score, dict.fromkeys([self.score, *SCORES, *SECONDS]))
         # dropna: an algorithm that diverged everywhere has no time for predicting, but a column
         return self.scores.pivot_table(
             score, "fold", "algorithm", "median" if score in SECONDS else "mean", dropna=False
@@ -74,7 +68,7 @@ class Comparison:
         seed_sd : of the score over seeds within a fold, the mean of all folds; NaN for one seed, or likewise
         fit_seconds, test_seconds : medians, since what is loaded on first use belongs to no fold
         """
-        each = {score: self.by_fold(score).mean() for score in self._measured}
+        each = {score: self.by_fold(score).mean() for score in dict.fromkeys([self.score, *SCORES])}
         finite = self.scores.replace([np.inf, -np.inf], np.nan)
         seeds = finite.groupby(["algorithm", "fold"])[self.score].std().groupby("algorithm").mean()
         folds = finite.groupby(["algorithm", "fold"])[self.score].mean().groupby("algorithm").std()
@@ -127,12 +121,10 @@ class Comparison:
         others = [name for name in self.algorithms if name != to]
         with np.errstate(invalid="ignore"):  # inf - inf, where two diverged
             apart = folds[others].to_numpy() - folds[[to]].to_numpy()
-            mean, n = apart.mean(axis=0), len(folds)
-        spread = np.full(len(others), np.nan)
+            mean, spread, n = apart.mean(axis=0), apart.std(axis=0, ddof=1), len(folds)
         failed = self.scores.rmse.eq(np.inf).groupby(self.scores.algorithm).any()
         finite = np.isfinite(apart).all(axis=0) & ~failed[others].to_numpy() & ~failed[to]
         mean = np.where(finite, mean, np.nan)
-        spread[finite] = apart[:, finite].std(axis=0, ddof=1)
         half = stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 / n + self.test_share)
         apart_from_0 = np.where(mean + half < 0, "lower", np.where(mean - half > 0, "higher", "undecided"))
         verdict = np.where(finite, apart_from_0, "diverged")
@@ -185,8 +177,8 @@ def cross_validate(
     Parameters
     ----------
     algorithms : dict from a name to a function (train, seed=…) -> predictor
-        What comes back is a `Predictor`. For scikit-surprise: `from_surprise`. A training that diverges has an infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes
-        longer than their training.)
+        What comes back is a `Predictor`. For scikit-surprise: `from_surprise`. A training that diverges has an
+        infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes longer than training.)
     ratings : Ratings
     folds : int, or (train, test) pairs
         A number means `kfold`, the folds of Surprise's ``KFold(n, random_state=42)``.
@@ -258,22 +250,18 @@ def _checked_folds(ratings: Ratings, folds: Any) -> list[tuple[Ratings, Ratings]
         return list(kfold(ratings, whole_number("folds", folds)))
     folds = list(folds)
     for fold in folds:
-        _check_fold(ratings, fold)
+        if not (isinstance(fold, (tuple, list)) and [isinstance(part, Ratings) for part in fold] == [True, True]):
+            raise ValueError(
+                "folds= takes a number or (train, test) pairs of Ratings; a single split is [random_split(…)]"
+            )
+        for part in fold:
+            require_same_labels(ratings, part)
+        learned, judged = (part.users * part.n_items + part.items for part in fold)
+        if leaked := int(np.isin(judged, learned).sum()):
+            raise ValueError(
+                f"{leaked:,} of {len(judged):,} test ratings are in the train part too: what it tells is no error"
+            )
     return folds
-
-
-def _check_fold(ratings: Ratings, fold: Any) -> None:
-    if not (isinstance(fold, (tuple, list)) and [isinstance(part, Ratings) for part in fold] == [True, True]):
-        raise ValueError("folds= takes a number or (train, test) pairs of Ratings; a single split is [random_split(…)]")
-    train, test = fold
-    for part in (train, test):
-        require_same_labels(ratings, part)
-    pairs = [part.users * part.n_items + part.items for part in (train, test)]
-    leaked = int(np.isin(pairs[1], pairs[0]).sum())
-    if leaked:
-        raise ValueError(
-            f"{leaked:,} of {len(test):,} test ratings are in the train part too: what it tells is no error"
-        )
 
 
 def _trial(

@@ -47,10 +47,9 @@ class from_surprise:
         self.takes_seed = "random_state" in accepted
         if "verbose" in accepted:
             self.settings.setdefault("verbose", False)
-        unknown = [name for name in settings if name not in accepted]
-        if unknown or "random_state" in settings:
-            name = "random_state" if "random_state" in settings else unknown[0]
-            raise ValueError(f"{found.__name__} takes no setting {name!r} here; the seed sets random_state")
+        refused = [name for name in settings if name not in accepted or name == "random_state"]
+        if refused:
+            raise ValueError(f"{found.__name__} takes no setting {refused[0]!r} here; the seed sets random_state")
 
     def __repr__(self) -> str:
         return f"from_surprise({', '.join([self.kind.__name__, *(f'{n}={v!r}' for n, v in self.settings.items())])})"

@@ -16,8 +16,7 @@ from ..data.arguments import whole_number
 from ..data.ratings import Ratings
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
-from ..models.metrics import Score
-from ..models.predictor import Predictor, checked_predictor
+from ..models.metrics import Predictor, Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +115,8 @@ def choose(
         bar.close()
     best = _best(tried, score)
     if not np.isfinite(tried[best][score.name]):
-        reason = (
-            "all {} settings diverged" if tried[best][score.name] == score.worst else "{} settings have no finite score"
-        )
-        raise ValueError(reason.format(len(tried)) + ": try smaller learning rates")
+        what = "diverged" if tried[best][score.name] == score.worst else "have no finite score"
+        raise ValueError(f"all {len(tried)} settings {what}: try smaller learning rates")
     # of the settings first, also of those that not every setting has
     names = dict.fromkeys(name for setting in settings[: len(tried)] for name in setting)
     return Choice(settings[best], pd.DataFrame(tried, columns=[*names, score.name, "sd", "seconds"]))
@@ -154,15 +151,20 @@ def _trial(fit_one: Callable[..., Any], part: Ratings, judged: Ratings, setting:
 
 def trained(who: str, train: Callable[[], Any]) -> Predictor | None:
     """What a training returns, None if it diverged; an interruption that it kept to itself is raised again."""
-    fitted = None
+    fitted, diverged = None, False
     with interruptions() as noticed:
         try:
-            fitted, diverged = train(), False
+            fitted = train()
         except DivergenceError:
             diverged = True
     if noticed:
         raise KeyboardInterrupt
-    return None if diverged else checked_predictor(who, fitted)
+    if not (diverged or isinstance(fitted, Predictor)):
+        raise ValueError(
+            f"{who} returned {type(fitted).__name__}: return the model or the Factors, "
+            "or anything else with predict(users, items)"
+        )
+    return fitted
 
 
 def _best(tried: list[dict[str, Any]], score: Score) -> int:

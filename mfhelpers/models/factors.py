@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arguments import in_range, real_number
+from ..data.arguments import in_range, real_number, whole_number
 from ..data.files import replacing
+from ..data.linear import predicted
 from ..data.ratings import Ratings
 from .penalty import Penalty
 
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
-CHUNK = 1 << 18  # pairs predicted at a time: bounds memory, costs nothing
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,11 +60,10 @@ class Factors:
         for field in ("user_biases", "item_biases"):
             if getattr(self, field).ndim != 1:
                 raise ValueError(f"{field} has shape {getattr(self, field).shape}, expected one number a row, (n,)")
-        n_users, n_items = self.n_users, self.n_items
         if self.user_factors.ndim != 2 or self.item_factors.ndim != 2:
             raise ValueError("user_factors and item_factors must be matrices, shape (n, k)")
         k = self.user_factors.shape[1]
-        for field, shape in (("user_factors", (n_users, k)), ("item_factors", (n_items, k))):
+        for field, shape in (("user_factors", (self.n_users, k)), ("item_factors", (self.n_items, k))):
             if getattr(self, field).shape != shape:
                 raise ValueError(f"{field} has shape {getattr(self, field).shape}, expected {shape}")
         for field in ARRAYS:
@@ -110,12 +109,7 @@ class Factors:
             For a number outside 0 … n_users - 1 or 0 … n_items - 1.
         """
         users, items = np.broadcast_arrays(in_range("user", users, self.n_users), in_range("item", items, self.n_items))
-        u, i = users.ravel(), items.ravel()
-        out = np.empty(u.shape, np.result_type(*(getattr(self, field) for field in ARRAYS[1:])))
-        for start in range(0, len(u), CHUNK):
-            rows, columns = u[start : start + CHUNK], i[start : start + CHUNK]
-            dots = np.einsum("nk,nk->n", self.user_factors[rows], self.item_factors[columns])
-            out[start : start + CHUNK] = self.mean + self.user_biases[rows] + self.item_biases[columns] + dots
+        out = predicted([getattr(self, field) for field in ARRAYS], users.ravel(), items.ravel())
         if limits is not None:
             np.clip(out, limits[0], limits[1], out=out)
         return out.reshape(users.shape)
@@ -145,9 +139,7 @@ class Factors:
             seen = exclude.items[exclude.users == user] if hasattr(exclude, "users") else exclude
             if np.size(seen):  # an empty list has a type too, float64
                 scores[in_range("item", seen, self.n_items)] = -np.inf
-        best = _largest(scores, n)
-        best = best[np.isfinite(scores[best])]
-        return best, scores[best]
+        return _largest(scores, n)
 
     def similar_items(self, item: int, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The `n` items whose factors point most nearly the same way, best first.
@@ -169,9 +161,7 @@ class Factors:
         with np.errstate(invalid="ignore", divide="ignore"):
             cosines = self.item_factors @ self.item_factors[item] / (lengths * lengths[item])
         cosines[(lengths == 0) | (np.arange(self.n_items) == item)] = -np.inf
-        best = _largest(cosines, n)
-        best = best[np.isfinite(cosines[best])]
-        return best, cosines[best]
+        return _largest(cosines, n)
 
     def fold_in(self, ratings: Ratings, *, reg: float | Penalty, biased: bool = True) -> Factors:
         """New users, solved for against the items as they stand: nothing else is trained.
@@ -296,11 +286,11 @@ class Factors:
             raise ValueError(f"{path} does not hold Factors: {error}") from error
 
 
-def _largest(scores: np.ndarray, n: int) -> np.ndarray:
-    """Positions of the n largest scores, largest first; equal scores by position."""
-    if n < 1:
-        raise ValueError(f"n={n}: ask for at least one")
-    return np.argsort(-scores, kind="stable")[:n]
+def _largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The n largest of those scores that are finite, behind their positions, largest first; equal ones by position."""
+    best = np.argsort(-scores, kind="stable")[: whole_number("n", n, 1)]
+    best = best[np.isfinite(scores[best])]
+    return best, scores[best]
 
 
 def initial_factors(train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:

@@ -1,9 +1,10 @@
-"""How far predictions are off: errors pooled over all ratings, and with the penalty what training makes small."""
+"""What predicts, and how far it is off: errors pooled over all ratings, and with the penalty what training makes small."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,11 +12,24 @@ from ..data.arguments import require_one_each
 from ..data.ratings import Ratings
 from .factors import Factors
 from .penalty import Penalty
-from .predictor import Predictor
 
 # columns of what `choose` and `cross_validate` report
 TAKEN = {"algorithm", "fold", "seed", "rmse", "mae", "train_rmse", "train_mae", "fit_seconds", "test_seconds", "sd",
          "seed_sd", "seconds"}  # fmt: skip
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything with ``predict(users, items)``: `Factors`, a model of ours, an algorithm of Surprise, a class of yours.
+
+    `evaluate`, `choose` and `cross_validate` ask for no more. Two methods are used where they are there:
+    ``cold(users, items)``, which pairs have a user or item without training ratings, and
+    ``recommend(user, n, exclude)``, items for a user, best first. What is linear has more: `Factors`.
+    """
+
+    def predict(self, users: Any, items: Any, /) -> np.ndarray:
+        """One finite number, in stars, for each pair (users[j], items[j])."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ..data.arguments import in_range, require_one_each, whole_number
+from ..data.linear import CHUNK
 from ..data.ratings import Ratings
-from .factors import CHUNK, Factors
+from .factors import Factors
 
 
 class MatrixFactorization(nn.Module):
@@ -103,8 +104,7 @@ class MatrixFactorization(nn.Module):
             for user, item in zip(*pairs, strict=True):
                 pieces.append(self(user.to(self.mean.device), item.to(self.mean.device)))
                 require_one_each("forward", pieces[-1].shape, len(user))
-        predicted = torch.cat(pieces).cpu()
-        predicted = predicted.to(torch.promote_types(predicted.dtype, torch.float32)).numpy()  # NumPy has no bfloat16
+        predicted = as_array(torch.cat(pieces))
         if limits is not None:
             np.clip(predicted, limits[0], limits[1], out=predicted)
         return predicted.reshape(users.shape)
@@ -180,6 +180,11 @@ class BiasedMatrixFactorization(MatrixFactorization):
         # [..., 0] and not squeeze(): that would also drop the only element of a batch of one
         biases = self.user_biases(user)[..., 0] + self.item_biases(item)[..., 0]
         return dots + biases
+
+
+def as_array(table: torch.Tensor) -> np.ndarray:
+    """A table or predictions on the CPU, in float32 at least: NumPy has no bfloat16."""
+    return table.detach().cpu().to(torch.promote_types(table.dtype, torch.float32)).numpy()
 
 
 @contextmanager

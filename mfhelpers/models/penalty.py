@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..data.arguments import real_number
 from ..data.ratings import Ratings
 
 
@@ -45,11 +46,7 @@ class Penalty:
         if self.biases is None:
             object.__setattr__(self, "biases", self.reg)
         for name in ("reg", "power", "biases"):
-            value = getattr(self, name)
-            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-            if not number or not 0 <= value < float("inf"):
-                raise ValueError(f"{name}={value!r}: a penalty needs finite numbers from 0")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, real_number(name, getattr(self, name), at_least=0))
 
     @classmethod
     def of(cls, reg: float | Penalty) -> Penalty:
@@ -64,9 +61,7 @@ class Penalty:
         a sum of squares with λ = N · wd / 2, α = 0. Exact for full batches and for rows with ratings; the
         decay shrinks rows without any, too.
         """
-        if not 0 <= weight_decay < float("inf"):
-            raise ValueError(f"weight_decay={weight_decay}: a decay is finite and not negative")
-        return cls(n_ratings * weight_decay / 2, power=0.0)
+        return cls(n_ratings * real_number("weight_decay", weight_decay, at_least=0) / 2, power=0.0)
 
     def per_rating(self, counts: np.ndarray) -> np.ndarray:
         """n^(α-1) for rows with n training ratings, 0 for n = 0: a rating's share of the penalty, without λ."""
