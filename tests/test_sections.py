@@ -1,14 +1,27 @@
-"""A reader may begin a lesson at any section: after the set-up cells it has every name, or says which section gives it."""
+"""A reader may begin a lesson at any section, and run a cell twice.
+
+After the set-up cells a section has every name that it reads, or says which sections give them: first read off the code, then
+run, each section from a process that has run the set-up and what the section needs, and nothing else.
+"""
 
 from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import io
+import linecache
+import os
 import re
+import subprocess
+import sys
+import time
+import traceback
 
 import nbformat
 import pytest
 
+import mfhelpers as mf
 from mfhelpers.course import notebooks
 
 LESSONS = sorted(notebooks.folder().glob("*.ipynb"))
@@ -17,7 +30,7 @@ SET_UP = 2  # the first two cells of code
 
 
 def sections(notebook):
-    """Code of the set-up, and title, needed titles and code of each section, in order."""
+    """Cells of the set-up, and title, needed titles and cells of each section, in order."""
     set_up, found = [], []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -27,12 +40,17 @@ def sections(notebook):
             for needed in NEEDS.findall(cell.source):
                 found[-1][1].extend(needed.split("; "))
         elif len(set_up) < SET_UP and not (found and found[-1][2]):
-            set_up.append(cell.source)
-            if found:
-                found[-1][2].append(cell.source)
+            set_up.append(cell)
         else:
-            found[-1][2].append(cell.source)
+            found[-1][2].append(cell)
     return set_up, found
+
+
+def in_order(title, by_title, seen=()):
+    """The sections that `title` needs, theirs included, each once, and then itself."""
+    for needed in by_title[title][0]:
+        seen = in_order(needed, by_title, seen) if needed not in seen else seen
+    return seen if title in seen else (*seen, title)
 
 
 class Names(ast.NodeVisitor):
@@ -121,30 +139,25 @@ def arguments(args):
     return [argument.arg for argument in names]
 
 
-def read_through(cells, known=frozenset(dir(builtins))):
+BUILT_IN = frozenset([*dir(builtins), "__name__"])
+
+
+def read_through(cells, known=BUILT_IN):
     """Names known after `cells`, and names missing in them."""
-    reader = Names({*known, "__name__"})
-    for source in cells:
-        reader.visit(ast.parse(source))
+    reader = Names(known)
+    for cell in cells:
+        reader.visit(ast.parse(cell.source))
     return reader.known, reader.missing
 
 
 def missing_names(notebook):
     """What each section lacks after the set-up and the sections that it says it needs, theirs included."""
     set_up, found = sections(notebook)
-    by_title = {title: (needed, code) for title, needed, code in found}
-
-    def with_needs(title, seen):
-        if title not in seen:
-            for needed in by_title[title][0]:
-                with_needs(needed, seen)
-            seen.append(title)
-        return seen
-
+    by_title = {title: (needed, cells) for title, needed, cells in found}
     lacks = {}
     for title in by_title:
         known, _ = read_through(set_up)
-        for each in with_needs(title, []):
+        for each in in_order(title, by_title):
             known, missing = read_through(by_title[each][1], known)
         if missing:
             lacks[title] = missing
@@ -154,6 +167,99 @@ def missing_names(notebook):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_can_be_begun_at_any_section(path):
     assert missing_names(nbformat.read(path, as_version=4)) == {}
+
+
+def run(cell, names):
+    """Run a cell as a kernel would; a cell whose point is an error must raise one."""
+    file = f"<cell {cell.id}>"
+    linecache.cache[file] = len(cell.source), None, cell.source.splitlines(keepends=True), file  # for inspect
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            exec(compile(cell.source, file, "exec"), names)
+    except Exception:
+        if "raises-exception" not in cell.metadata.get("tags", []):
+            raise
+    else:
+        assert "raises-exception" not in cell.metadata.get("tags", [])
+
+
+def in_a_child(work):
+    """What went wrong while a copy of this process did `work`; an empty text if nothing did."""
+    reads, writes = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            said = work() or ""
+        except BaseException:
+            said = "".join(traceback.format_exc().splitlines(keepends=True)[-6:])
+        os.write(writes, said.encode()[:60_000])
+        os._exit(0)
+    os.close(writes)
+    with os.fdopen(reads, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
+    os.waitpid(child, 0)
+    return said
+
+
+def failures(notebook):
+    """Sections that do not run alone, or not with each (short) cell run twice: title and error.
+
+    A section that others begin with is run once for all of them: each goes on in a copy of that process.
+    """
+    set_up, found = sections(notebook)
+    by_title = {title: (needed, cells) for title, needed, cells in found}
+    paths = [in_order(title, by_title) for title in by_title if by_title[title][1]]
+
+    def from_here(done, names):
+        said = ""
+        for title in dict.fromkeys(
+            path[len(done)] for path in paths if len(path) > len(done) and path[: len(done)] == done
+        ):
+            here = (*done, title)
+
+            def one_section(title=title, here=here):
+                for cell in by_title[title][1]:
+                    started = time.perf_counter()
+                    run(cell, names)
+                    if here in paths and time.perf_counter() - started < 0.5:  # longer ones train anew
+                        run(cell, names)
+                return from_here(here, names)
+
+            problem = in_a_child(one_section)
+            said += f"{title}: {problem}\n" if problem else ""
+        return said
+
+    def begin():
+        import matplotlib
+
+        matplotlib.use("Agg")
+        mf.load_ratings = few_ratings
+        names = {"__name__": "__main__"}
+        for cell in set_up:
+            run(cell, names)
+        return from_here((), names)
+
+    return in_a_child(begin)
+
+
+def few_ratings(name="ml-100k", **options):
+    """Ratings in the place of MovieLens', few enough that a lesson takes seconds."""
+    return mf.simulate_ratings(200, 300, 9_000, seed=int(name == "ml-100k"))[0]
+
+
+def told(notebook, tmp_path):
+    """`failures` in a process of its own with one thread: a copy of a process has no others."""
+    nbformat.write(notebook, tmp_path / "lesson.ipynb")
+    alone = os.environ | {"OMP_NUM_THREADS": "1", "MFHELPERS_PROGRESS": "0", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, __file__, str(tmp_path / "lesson.ipynb")]
+    done = subprocess.run(command, env=alone, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="sections are run in copies of a process")
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_each_section_runs_alone_and_each_cell_twice(path, tmp_path):
+    assert told(nbformat.read(path, as_version=4), tmp_path) == ""
 
 
 @pytest.mark.parametrize(
@@ -170,7 +276,7 @@ def test_a_lesson_can_be_begun_at_any_section(path):
     ],
 )
 def test_the_reader_of_names_finds_what_is_missing(code, lacks):
-    assert read_through([code])[1] == lacks
+    assert read_through([nbformat.v4.new_code_cell(code)])[1] == lacks
 
 
 def cells(*pairs):
@@ -179,7 +285,44 @@ def cells(*pairs):
 
 
 def test_a_section_that_needs_another_must_say_so():
-    parts = [("m", "# T"), ("c", "a = 1"), ("c", "b = a"), ("m", "## One"), ("c", "d = b"), ("m", "## Two"), ("c", "print(d)")]
+    parts = [
+        ("m", "# T"),
+        ("c", "a = 1"),
+        ("c", "b = a"),
+        ("m", "## One"),
+        ("c", "d = b"),
+        ("m", "## Two"),
+        ("c", "print(d)"),
+    ]
     assert missing_names(cells(*parts)) == {"Two": {"d"}}
     parts[5] = ("m", "## Two\n*Needs: One.*\n")
     assert missing_names(cells(*parts)) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="sections are run in copies of a process")
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        ("print(d)", "NameError"),  # of section One, which is not said to be needed
+        ("del a", "NameError"),  # the second time
+        ("a += 1\nassert a == 2", "AssertionError"),
+        ("assert a == 1", ""),
+    ],
+)
+def test_a_section_that_does_not_run_alone_or_twice_is_told(second, says, tmp_path):
+    parts = [
+        ("m", "# T"),
+        ("c", "a = 1"),
+        ("c", "b = a"),
+        ("m", "## One"),
+        ("c", "a = d = 5"),
+        ("m", "## Two"),
+        ("c", second),
+    ]
+    said = told(cells(*parts), tmp_path)
+    assert said.startswith("Two: ") if says else said == ""
+    assert says in said
+
+
+if __name__ == "__main__":
+    print(failures(nbformat.read(sys.argv[1], as_version=4)))

@@ -131,7 +131,7 @@ def soft_impute(
     sweeps : int
         At most so many. If that is not enough, a warning says how far the last one moved.
     tolerance : float
-        Stop when a sweep changes P Qᵀ by less than this share of its size (Frobenius norms); 0 never stops early.
+        Stop when a sweep changes P Qᵀ by less than this share of its Frobenius norm; 0 never stops early.
     threads, valid, patience, watch, history, log_dir, progress
         As in `fit`, sweep by sweep; interrupting keeps the factors so far.
 
