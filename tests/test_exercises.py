@@ -334,18 +334,61 @@ def test_a_stub_that_is_called_by_a_check_still_names_its_exercise():
         calls_the_answer(stub)
 
 
-def test_a_guess_is_shown_again_and_may_be_written_in_capitals():
-    @feedback.exercise(9, "for this test")
-    def with_a_guess(guess, seed=0):
-        feedback.guessed(guess, ("up", "down"))
-        return "one case"
+@feedback.exercise(9, "for this test", found="up")
+def with_a_guess(guess, seed=0):
+    feedback.guessed(guess, ("up", "down"))
+    return "one case"
 
+
+@pytest.mark.parametrize(
+    ("guess", "verdict"),
+    [
+        ("Up", "You guessed 'Up', and so it is on MovieLens"),
+        ("down", "You guessed 'down'; on MovieLens it is 'up'. Which number below did you expect otherwise?"),
+    ],
+)
+def test_a_guess_may_be_wrong_and_is_told_so(guess, verdict):
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        with_a_guess("Up")
-    assert said.getvalue() == "Exercise 9 passed: one case. You guessed 'Up'\n"
+        with_a_guess(guess)
+    assert said.getvalue() == f"Exercise 9 passed: one case. {verdict}\n"
+
+
+def test_a_guess_is_one_of_those_asked_for():
     with pytest.raises(feedback.NotYet, match="'up' or 'down'"):
         with_a_guess("sideways")
+
+
+def test_every_guess_gets_a_verdict_and_the_solution_guesses_right(name, solution):
+    text = "\n".join(cell.source for cell in cells(solution, "code"))
+    for function, check in checks(name).items():
+        guess = next(iter(inspect.signature(check).parameters)) == "guess"
+        assert guess is (check.found is not None), function
+        if guess:
+            (given,) = re.findall(rf"^guess_{check.number} = (.+)$", text, flags=re.M)
+            assert ast.literal_eval(given) == check.found
+
+
+def halves(*answer):
+    """Two cases, in the first of which two mistakes give the same."""
+    with feedback.Together() as same:
+        for n, got in zip((4, 6), answer, strict=True):
+            same.agree(got, n / 2, f"half of {n}", {"That is n - 3.": n - 3.0, "That is 1.": 1.0}, cause="Divide.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"), [((1, 3), "Divide"), ((1, 1), "That is 1."), ((9, 3), "Divide"), ((9, 1), "Divide")]
+)
+def test_a_mistake_is_named_if_it_explains_every_case(answer, words):
+    with pytest.raises(feedback.NotYet, match="half of 4") as caught:
+        halves(*answer)
+    assert words in str(caught.value)
+
+
+def test_cases_that_agree_pass_together():
+    halves(2, 3)
+    with pytest.raises(feedback.NotYet, match=r"half of 6[\s\S]*Divide"):
+        halves(2, 4)
 
 
 @pytest.mark.parametrize("answer", [{"a": 1, "b": 2}, "12", 3, [1, 2, 3], ["a", "b"]])

@@ -44,7 +44,7 @@ def half_a_saddle(after_one: Any, after_two: Any, seed: int = 0) -> str:
     return "both steps"
 
 
-@exercise(2, "bug hunt: the hasty step")
+@exercise(2, "bug hunt: the hasty step", found="hasty")
 def the_hasty_step(guess: str, follows_the_slope: Callable, seed: int = 0) -> str:
     """A test of steps: it must let right ones pass and stop each of seven wrong ones."""
     guessed(guess, ("hasty", "careful", "both", "neither"))
@@ -101,7 +101,7 @@ def a_price_on_large_numbers(priced_gradients: Callable, priced_step: Callable, 
     return "20 gradients against central differences, 20 steps at other prices, one at the default"
 
 
-@exercise(4, "without shuffling")
+@exercise(4, "without shuffling", found="value")
 def without_shuffling(guess: str, orders: Callable, seed: int = 0) -> str:
     """Places sorted by user and film, and by rising value."""
     guessed(guess, ("user", "value", "both", "neither"))

@@ -45,7 +45,7 @@ def three_times_row_0(once: Any, twice: Any, of_the_mean: Any, seed: int = 0) ->
     return "all three gradients"
 
 
-@exercise(2, "rescue the published loop")
+@exercise(2, "rescue the published loop", found="higher")
 def rescue_the_published_loop(guess: str, one_pass: Callable, by_heart: Callable, seed: int = 0) -> str:
     """Steps one rating at a time against gradients by hand; a model that knows noise by heart."""
     guessed(guess, ("lower", "same", "higher"))
@@ -191,7 +191,7 @@ def _honest(loud_loss: Callable, predicted: np.ndarray, values: np.ndarray) -> N
     agree(given.grad, (2 * errors / n).reshape(predicted.shape), f"the gradient of {what}")
 
 
-@exercise(5, "bug hunt: gradients that pile up")
+@exercise(5, "bug hunt: gradients that pile up", found=("piling", "repaired"))
 def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> str:
     """Steps of a model that may come with old gradients, against gradients by hand."""
     guessed(guess, tuple((one, other) for one in ("piling", "repaired") for other in ("piling", "repaired")))

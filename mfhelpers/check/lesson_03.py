@@ -14,7 +14,7 @@ from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, guessed, require, some_ratings
 
 
-@exercise(1, "ask again and again")
+@exercise(1, "ask again and again", found="fall")
 def ask_again_and_again(guess: str, in_turns: Callable, seed: int = 0) -> str:
     """Rounds of damped averages against a reference, and many rounds against the exact solution."""
     guessed(guess, ("fall", "same", "rise"))
@@ -78,7 +78,7 @@ def _at_once(part: Ratings, damping: float) -> tuple[np.ndarray, np.ndarray]:
     return both[: part.n_users], both[part.n_users :]
 
 
-@exercise(2, "how many ratings make a bias")
+@exercise(2, "how many ratings make a bias", found=0.4)
 def how_many_ratings_make_a_bias(guess: float, halves: Callable, within_over_between: Callable, seed: int = 0) -> str:
     """Correlation of two halves' means for films of some count, and the ratio that it implies."""
     guessed(guess, (0.1, 0.4, 0.7, 0.9))
@@ -175,7 +175,7 @@ def _pair(factors) -> tuple[np.ndarray, np.ndarray]:
     return factors.user_biases, factors.item_biases
 
 
-@exercise(4, "do factors repeat the biases?")
+@exercise(4, "do factors repeat the biases?", found="most")
 def do_factors_repeat_the_biases(guess: str, explained: Callable, seed: int = 0) -> str:
     """Explained variance of made-up factors, and that mixing their columns does not change it."""
     guessed(guess, ("little", "half", "most"))

@@ -64,7 +64,7 @@ class _Predictor:
         return averages if self.kind == "averages" else 6 - averages
 
 
-@exercise(2, "bug hunt: the price of peeking")
+@exercise(2, "bug hunt: the price of peeking", found="under 0.001")
 def the_price_of_peeking(guess: str, tuned: Callable, seed: int = 0) -> str:
     """A choice that an exam with its stars turned round cannot move, reported with the exam's error."""
     guessed(guess, ("under 0.001", "0.001 to 0.01", "over 0.01"))
@@ -205,7 +205,7 @@ def _require_gradient(model: Any, part: Ratings, reg: float, loss: Any) -> None:
           {"The price has no gradient: `.weight.data` and `.detach()` cut it off.": free}, tolerance=1e-5)  # fmt: skip
 
 
-@exercise(4, "the clock or the price")
+@exercise(4, "the clock or the price", found="price")
 def the_clock_or_the_price(guess: str, early_stop: Callable, seed: int = 0) -> str:
     """Where a training with patience stops, and what it keeps: by hand, then random walks."""
     guessed(guess, ("clock", "price", "same"))

@@ -13,7 +13,7 @@ from .feedback import agree, cases, exercise, fail, guessed, require
 Errors = dict[str, dict[float, float]]
 
 
-@exercise(1, "the unfair race")
+@exercise(1, "the unfair race", found="Adam")
 def the_unfair_race(guess: str, winners: Callable, seed: int = 0) -> str:
     """Who wins at each common rate, and who at its own best one: a table by hand, then random ones."""
     guessed(guess, ("SGD", "Adagrad", "Adam"))
@@ -68,7 +68,7 @@ def _named(got: Any, right: Any, what: str, mistakes: dict[str, Any]) -> None:
     require(got == right, what, right, got, "Look along one rate for the first, along one name for the second.")
 
 
-@exercise(2, "Adam without a correction")
+@exercise(2, "Adam without a correction", found="higher")
 def adam_without_a_correction(guess: str, too_long: Callable, seed: int = 0) -> str:
     """The ratio of two steps after the same gradients, against a run of Adam with and without corrections."""
     guessed(guess, ("lower", "same", "higher"))
@@ -113,7 +113,7 @@ def _corrected(gradients: np.ndarray, b1: float, b2: float) -> float:
     return before - w.item()
 
 
-@exercise(3, "bug hunt: momentum meets the sparse row")
+@exercise(3, "bug hunt: momentum meets the sparse row", found="both")
 def momentum_meets_the_sparse_row(guess: str, travelled: Callable, lazy_momentum: Callable, seed: int = 0) -> str:
     """What PyTorch's momentum does to a row without a gradient, and a rule that leaves it alone."""
     choices = ("sparse", "dense", "both", "neither")
@@ -204,7 +204,7 @@ def _after(gradients: torch.Tensor, start: torch.Tensor, lr: float, beta: float,
     return w
 
 
-@exercise(4, "bug hunt: a mean of means")
+@exercise(4, "bug hunt: a mean of means", found="higher")
 def a_mean_of_means(guess: str, pooled_rmse: Callable, seed: int = 0) -> str:
     """One RMSE however the ratings are dealt into batches: two batches by hand, then random ones."""
     guessed(guess, ("lower", "same", "higher"))

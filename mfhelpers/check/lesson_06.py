@@ -14,7 +14,7 @@ from ..models.factors import Factors
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 
-@exercise(1, "find the bend")
+@exercise(1, "find the bend", found="left")
 def find_the_bend(guess: str, find_bend: Callable, seed: int = 0) -> str:
     """A fixed cost and a cost for each rating, by least squared relative errors."""
     guessed(guess, ("left", "right", "nowhere"))
@@ -49,7 +49,7 @@ def find_the_bend(guess: str, find_bend: Callable, seed: int = 0) -> str:
     return "an exact line, 20 that scatter"
 
 
-@exercise(2, "add up by row")
+@exercise(2, "add up by row", found="slower")
 def add_up_by_row(guess: str, add_by_row: Callable, seed: int = 0) -> str:
     """Every move arrives at its row, as with np.add.at."""
     guessed(guess, ("faster", "same", "slower"))

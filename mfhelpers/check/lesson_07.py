@@ -9,7 +9,7 @@ import numpy as np
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 
-@exercise(1, "the loop that never ends")
+@exercise(1, "the loop that never ends", found="never")
 def the_loop_that_never_ends(guess: str, go_on: Callable, seed: int = 0) -> str:
     """A condition that holds after a gain and for no other list of errors."""
     guessed(guess, ("never", "at once", "later"))
@@ -116,7 +116,7 @@ def _row(one_row: Callable, Q: np.ndarray, rest: np.ndarray, reg: float, power: 
     return np.asarray(got[0]), float(got[1])
 
 
-@exercise(3, "bug hunt: the forgotten term")
+@exercise(3, "bug hunt: the forgotten term", found="as many")
 def the_forgotten_term(guess: str, repaired_rows: Callable, seed: int = 0) -> str:
     """Half-sweeps with a price: one rating by hand, then random ones with an empty row."""
     guessed(guess, ("fewer", "as many", "more"))

@@ -17,7 +17,7 @@ from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 
-@exercise(1, "how much must nothing cost?")
+@exercise(1, "how much must nothing cost?", found="mean")
 def how_much_must_nothing_cost(guess: str, price_of_nothing: Callable, seed: int = 0) -> str:
     """The largest singular value of a baseline's errors: by hand, at random, and asked of soft_impute itself."""
     guessed(guess, ("averages", "mean"))
@@ -64,7 +64,7 @@ def _price(price_of_nothing: Callable, train: Ratings, baseline: Factors, what: 
     )  # fmt: skip
 
 
-@exercise(2, "the unnamed factor")
+@exercise(2, "the unnamed factor", found="films")
 def the_unnamed_factor(guess: str, mix: Callable, seed: int = 0) -> str:
     """Factors mixed by rotations and by other invertible matrices; all predictions stay."""
     guessed(guess, ("predictions", "price", "films"))
@@ -134,7 +134,7 @@ def one_price_for_all_sizes(as_sums: Callable, repaired_loss: Callable, seed: in
     return "20 random sizes; columns that nobody uses cost nothing and make nothing cheaper"
 
 
-@exercise(4, "a leak with a lower price")
+@exercise(4, "a leak with a lower price", found=3)
 def a_leak_with_a_lower_price(guess: Any, contestants: Callable, seed: int = 0) -> str:
     """Both contestants' predictions against SVD++ with and without the pairs of the exam."""
     guessed(guess, (60, 10, 3))
@@ -172,7 +172,7 @@ def a_leak_with_a_lower_price(guess: Any, contestants: Callable, seed: int = 0) 
     return "both at two prices, from two starts"
 
 
-@exercise(5, "bug hunt: unrated films that were rated")
+@exercise(5, "bug hunt: unrated films that were rated", found=9)
 def unrated_films_that_were_rated(guess: Any, sample_pairs: Callable, seed: int = 0) -> str:
     """Triples from small tables: rated, unrated, each as often as it should come, and from the given generator."""
     guessed(guess, (1, 5, 9))

@@ -17,7 +17,7 @@ from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 
-@exercise(1, "read a table")
+@exercise(1, "read a table", found=45)
 def read_a_table(guess: Any, turned: Callable, seed: int = 0) -> str:
     """Shares of turned orders: by hand for three splits, then random errors."""
     guessed(guess, (5, 25, 45))
@@ -51,7 +51,7 @@ def _turned(turned: Callable, one: np.ndarray, other: np.ndarray, what: str) -> 
     )  # fmt: skip
 
 
-@exercise(2, "bug hunt: a scale too narrow")
+@exercise(2, "bug hunt: a scale too narrow", found="nothing")
 def a_scale_too_narrow(guess: str, cost_of_the_slip: Callable, seed: int = 0) -> str:
     """Costs of a limit that is too high: two predictions by hand, then random ones on half stars."""
     guessed(guess, ("nothing", "a thousandth", "a hundredth"))
@@ -89,7 +89,7 @@ def _slip(cost_of_the_slip: Callable, predicted: np.ndarray, exam: Ratings, low:
     )  # fmt: skip
 
 
-@exercise(3, "folds over cells")
+@exercise(3, "folds over cells", found=100)
 def folds_over_cells(guess: Any, cell_folds: Callable, seed: int = 0) -> str:
     """Folds of small tables: each rating tested once, by the place of its cell and not that in the list."""
     guessed(guess, (10, 100, 1000))
@@ -138,7 +138,7 @@ def _pairs(part: Ratings) -> np.ndarray:
     return part.users * part.n_items + part.items
 
 
-@exercise(4, "Surprise's SVD++")
+@exercise(4, "Surprise's SVD++", found=60)
 def svdpp_of_surprise(guess: Any, rows_added: Callable, seed: int = 0) -> str:
     """Rows that a loop and a product add up: counted one by one."""
     guessed(guess, (3, 15, 60))

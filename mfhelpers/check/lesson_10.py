@@ -20,7 +20,7 @@ from .feedback import agree, cases, exercise, fail, guessed, require
 TAG = "RMSE/validation"
 
 
-@exercise(1, "the smoothed minimum")
+@exercise(1, "the smoothed minimum", found="later")
 def the_smoothed_minimum(guess: str, smoothed: Callable, seed: int = 0) -> str:
     """Smoothing by hand, of a constant, and of random curves."""
     guessed(guess, ("earlier", "same", "later"))
@@ -109,7 +109,7 @@ def _begins(beginnings: Callable, steps: np.ndarray, what: str) -> None:
     )  # fmt: skip
 
 
-@exercise(3, "a rate that changes")
+@exercise(3, "a rate that changes", found="lower")
 def a_rate_that_changes(guess: str, falling: Callable, seed: int = 0) -> str:
     """Half a cosine, against PyTorch's own scheduler."""
     import torch
@@ -143,7 +143,7 @@ def a_rate_that_changes(guess: str, falling: Callable, seed: int = 0) -> str:
     return "five lengths, as PyTorch's CosineAnnealingLR"
 
 
-@exercise(4, "your own tag")
+@exercise(4, "your own tag", found="first")
 def your_own_tag(guess: str, slope: Callable, log_slopes: Callable, seed: int = 0) -> str:
     """Slopes of known predictions, then those of ALS as read from the file."""
     guessed(guess, ("first", "last", "between"))
