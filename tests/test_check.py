@@ -1,5 +1,6 @@
 """The checks that lessons make: they pass what is right and fail what is wrong. And each comes to an end."""
 
+import contextlib
 import dataclasses
 import signal
 import subprocess
@@ -104,10 +105,8 @@ def runs_on():
 
 def catches_all_errors():
     while True:
-        try:
+        with contextlib.suppress(Exception):
             runs_on()
-        except Exception:
-            pass
 
 
 def sleeps():

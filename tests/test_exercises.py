@@ -377,7 +377,7 @@ def halves(*answer):
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"), [((1, 3), "Divide"), ((1, 1), "That is 1."), ((9, 3), "Divide"), ((9, 1), "Divide")]
+    ("answer", "words"), [((1, 3), "That is n - 3."), ((1, 5), "Divide"), ((1, 1), "That is 1."), ((9, 3), "Divide"), ((9, 1), "Divide")]
 )
 def test_a_mistake_is_named_if_it_explains_every_case(answer, words):
     with pytest.raises(feedback.NotYet, match="half of 4") as caught:
