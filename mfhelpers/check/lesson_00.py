@@ -65,7 +65,7 @@ def _user_means(user_mean_error: Callable, train: Ratings, test: Ratings, what: 
                 rmse(np.where(met, errors, -test.values)),
             "The ratings by users without training ratings are left out: they count as well, predicted by mu.":
                 rmse(errors[met]),
-            "The spread of the errors is not their root mean square: their own mean counts as well.": errors.std(),
+            "The standard deviation of the errors is not their root mean square: their own mean counts as well.": errors.std(),
             "Sums, not means: divide by the number of ratings of each user.": rmse(mu + sums[test.users] - test.values),
             "A user without ratings has 0 / 0: let the bias be 0 there.": np.nan,
         },

@@ -194,7 +194,10 @@ WRONG = {
         ((other_gradients(lambda e, x, y, reg: -e * y + 2 * reg * x), stepping(1)), "factor 2 is missing there"),
         ((other_gradients(lambda e, x, y, reg: -2 * e * y + reg * x**2), stepping(1)), "its derivative belongs"),
         ((other_gradients(lambda e, x, y, reg: -2 * e * y + 2 * reg * x / len(x)), stepping(1)), "not their mean"),
-        ((other_gradients(lambda e, x, y, reg: -2 * e * y + reg * x / np.linalg.norm(x)), stepping(1)), "not the length"),
+        (
+            (other_gradients(lambda e, x, y, reg: -2 * e * y + reg * x / np.linalg.norm(x)), stepping(1)),
+            "not the length",
+        ),
         ((other_gradients(lambda e, x, y, reg: -2 * e * y + 2 * reg * (x + y)), stepping(1)), "its own row alone"),
         ((other_gradients(lambda e, x, y, reg: -2 * e * y + 2 * reg * y), stepping(1)), "not that of q"),
         ((other_gradients(lambda e, x, y, reg: -2 * e * x + 2 * reg * x), stepping(1)), "contains q"),
