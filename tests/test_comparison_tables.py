@@ -113,7 +113,7 @@ FIVE = dict(base=[1.0, 1.1, 1.2, 1.3, 1.4], other=[1.01, 1.12, 1.23, 1.34, 1.45]
 @pytest.mark.parametrize(
     ("share", "level", "t", "verdict"),
     # t: 97.5, 97.5 and 99.5 % points of Student's distribution with 4 degrees of freedom, from a table
-    [(0.25, 0.95, 2.776445, "higher"), (0.3, 0.95, 2.776445, "no difference"), (0.25, 0.99, 4.604095, "no difference")],
+    [(0.25, 0.95, 2.776445, "higher"), (0.3, 0.95, 2.776445, "undecided"), (0.25, 0.99, 4.604095, "undecided")],
 )
 def test_the_interval_is_that_of_nadeau_and_bengio(share, level, t, verdict):
     row = made(share, **FIVE).differences("base", level=level).loc["other"]
@@ -150,7 +150,7 @@ def test_each_score_has_its_own_differences():
 def test_differences_turn_their_sign_with_the_algorithm_to_compare_with():
     rng = np.random.default_rng(3)
     compared = made(a=rng.normal(0, 1, 6), b=rng.normal(9, 1, 6), c=rng.normal(0, 1, 6))
-    turned = {"lower": "higher", "higher": "lower", "no difference": "no difference"}
+    turned = {"lower": "higher", "higher": "lower", "undecided": "undecided"}
     seen = set()
     for one, two in itertools.permutations("abc", 2):
         there, back = compared.differences(one).loc[two], compared.differences(two).loc[one]
@@ -174,15 +174,15 @@ def test_the_verdict_is_a_difference_only_where_the_interval_excludes_zero(level
     shifts = dict(zip(map(str, range(60)), np.linspace(-2, 2, 60), strict=True))
     scores = {name: rng.normal(shift, 1, 5) for name, shift in shifts.items()}
     apart = made(base=np.zeros(5), **scores).differences("base", level=level)
-    wanted = ["lower" if row.high < 0 else "higher" if row.low > 0 else "no difference" for row in apart.itertuples()]
+    wanted = ["lower" if row.high < 0 else "higher" if row.low > 0 else "undecided" for row in apart.itertuples()]
     assert apart.verdict.tolist() == wanted
-    assert {*wanted} == {"lower", "higher", "no difference"}
+    assert {*wanted} == {"lower", "higher", "undecided"}
 
 
 def test_identical_algorithms_differ_by_nothing():
     compared = cross_validate({"one": factors, "two": factors, "three": constant(3)}, RATINGS, 3, (0, 1), **QUIET)
     same = compared.differences("one").loc["two"]
-    assert (same.difference, same.low, same.high, same.verdict) == (0, 0, 0, "no difference")
+    assert (same.difference, same.low, same.high, same.verdict) == (0, 0, 0, "undecided")
     assert compared.differences("one").difference["three"] != 0
 
 
@@ -199,7 +199,7 @@ def test_algorithms_that_are_equally_good_are_seldom_called_different():
 
     def share_called_different(share):
         verdict = made(share, base=np.ones(5), **scores).differences("base").verdict
-        return (verdict != "no difference").mean()
+        return (verdict != "undecided").mean()
 
     assert 0.03 < share_called_different(0.25) < 0.07  # 5 % ± 4 standard errors
     assert share_called_different(0.0) > 0.11
@@ -273,5 +273,5 @@ def test_a_marker_is_hollow_where_there_is_no_difference():
     filled = {
         line.get_ydata()[0]: line.get_markerfacecolor() != "white" for line in ax.lines if line.get_marker() == "o"
     }
-    assert compared.differences("base").verdict.tolist() == ["higher", "no difference", "lower"]
+    assert compared.differences("base").verdict.tolist() == ["higher", "undecided", "lower"]
     assert filled == {0: True, 1: False, 2: True}

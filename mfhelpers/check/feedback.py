@@ -224,22 +224,35 @@ class Together:
 
     def agree(self, got: Any, expected: Any, what: str, mistakes: Mapping[str, Any], **how: Any) -> None:
         """As the function of this name; what is lacking is said when all cases have been asked."""
-        fitting = {hint for hint, wrong in mistakes.items() if _agrees(got, wrong, **how)}
+        self._ask(got, expected, what, mistakes, agree, how)
+
+    def equal(self, got: Any, expected: Any, what: str, mistakes: Mapping[str, Any], cause: str) -> None:
+        """As `agree`, for names and dicts of names."""
+        self._ask(got, expected, what, mistakes, _equal, {"cause": cause})
+
+    def _ask(self, got: Any, expected: Any, what: str, mistakes: Mapping, compare: Callable, how: Mapping) -> None:
+        fitting = {hint for hint, wrong in mistakes.items() if _passes(compare, got, wrong, **how)}
         self._fitting = fitting if self._fitting is None else self._fitting & fitting
-        if self._first is None and not _agrees(got, expected, **how):
-            self._first = got, expected, what, mistakes, how
+        if self._first is None and not _passes(compare, got, expected, **how):
+            self._first = got, expected, what, mistakes, compare, how
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: Any) -> None:
         if self._first is None or not (error is None or isinstance(error, Exception)):
             return
-        got, expected, what, mistakes, how = self._first
+        got, expected, what, mistakes, compare, how = self._first
         told = {hint: wrong for hint, wrong in mistakes.items() if hint in (self._fitting or ())}
-        agree(got, expected, what, told, **how)
+        compare(got, expected, what, told, **how)
 
 
-def _agrees(got: Any, expected: Any, **how: Any) -> bool:
+def _equal(got: Any, expected: Any, what: str, mistakes: Mapping[str, Any] | None = None, cause: str = "") -> None:
+    for hint, wrong in (mistakes or {}).items():
+        require(got == expected or got != wrong, what, expected, got, hint)
+    require(got == expected, what, expected, got, cause)
+
+
+def _passes(compare: Callable, got: Any, expected: Any, **how: Any) -> bool:
     try:
-        agree(got, expected, "", **how)
+        compare(got, expected, "", **how)
     except NotYet:
         return False
     return True

@@ -146,7 +146,9 @@ def _halves(
 ) -> tuple[float, float]:  # fmt: skip
     both = splits.random_split(part, test=0.5, seed=seed)
     counts = np.array([half.item_counts for half in both])
-    judged = {"each": counts, "together": counts.sum(axis=0, keepdims=True), "first": counts[:1], "either": counts}[counted]
+    judged = {"each": counts, "together": counts.sum(axis=0, keepdims=True), "first": counts[:1], "either": counts}[
+        counted
+    ]
     inside = (judged >= lowest) & (judged <= highest)
     films = inside.any(axis=0) & (counts > 0).all(axis=0) if counted == "either" else inside.all(axis=0)
     means = [baselines.item_means(half, damping).item_biases[films] for half in both]

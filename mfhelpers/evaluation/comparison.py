@@ -100,7 +100,7 @@ class Comparison:
         -------
         DataFrame
             A row for each other algorithm: `difference` (its mean minus the mean of `to`), `low` and `high`, and
-            `verdict`: "lower" or "higher" only where the interval excludes 0, else "no difference". After a
+            `verdict`: "lower" or "higher" only where the interval excludes 0, else "undecided". After a
             divergence there is no interval (NaN), and the verdict is "diverged".
 
         Raises
@@ -134,7 +134,7 @@ class Comparison:
         mean = np.where(finite, mean, np.nan)
         spread[finite] = apart[:, finite].std(axis=0, ddof=1)
         half = stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 / n + self.test_share)
-        apart_from_0 = np.where(mean + half < 0, "lower", np.where(mean - half > 0, "higher", "no difference"))
+        apart_from_0 = np.where(mean + half < 0, "lower", np.where(mean - half > 0, "higher", "undecided"))
         verdict = np.where(finite, apart_from_0, "diverged")
         columns = {"difference": mean, "low": mean - half, "high": mean + half, "verdict": verdict}
         return pd.DataFrame(columns, index=pd.Index(others, name="algorithm"))

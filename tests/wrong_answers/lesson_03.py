@@ -157,8 +157,14 @@ WRONG = {
         (("fall", lambda part, damping, rounds: turns()(part, 5, rounds)), "where the function is given one"),
         (("fall", other_average(lambda sums, n, damping, films: sums)), "Sums, not means"),
         (("fall", other_average(lambda sums, n, damping, films: sums / damping)), "by the damping alone"),
-        (("fall", other_average(lambda sums, n, damping, films: sums / np.maximum(n + damping * films, 1))), "The users are not damped"),
-        (("fall", other_average(lambda sums, n, damping, films: sums / np.maximum(n + damping * (not films), 1))), "The films are not damped"),
+        (
+            ("fall", other_average(lambda sums, n, damping, films: sums / np.maximum(n + damping * films, 1))),
+            "The users are not damped",
+        ),
+        (
+            ("fall", other_average(lambda sums, n, damping, films: sums / np.maximum(n + damping * (not films), 1))),
+            "The films are not damped",
+        ),
     ],
     "how_many_ratings_make_a_bias": [
         ((0.4, halving(count=sum), ratio), "Counted in both halves"),
@@ -171,7 +177,10 @@ WRONG = {
         ((0.4, covariance, ratio), "That is the covariance"),
         ((0.4, halved(lambda c, n, *asked: (n, c)), ratio), "first the correlation"),
         ((0.4, halved(lambda c, n, *asked: (c**2, n)), ratio), "the square of the correlation"),
-        ((0.4, halved(lambda c, n, part, lowest, highest, _: halving()(part, lowest + 1, highest, _)), ratio), "The lower bound"),
+        (
+            (0.4, halved(lambda c, n, part, lowest, highest, _: halving()(part, lowest + 1, highest, _)), ratio),
+            "The lower bound",
+        ),
         ((0.4, lambda part, lowest, highest, seed: halving()(part, lowest, highest, 0), ratio), "hand on `seed`"),
         ((0.4, halving(), lambda correlation, n: n * (1 - correlation)), "Divide by the correlation, too"),
         ((0.4, halving(), lambda correlation, n: (1 - correlation) / correlation / n), "on the wrong side"),
@@ -201,8 +210,14 @@ WRONG = {
         (("most", least_squares(constant=False)), "a column of ones"),
         (("most", least_squares(left_over=True)), "the share left over"),
         (("most", least_squares(root=True)), "That is its root"),
-        (("most", lambda factors, biases: 1 - (1 - least_squares()(factors, biases)) ** 0.5), "share of the standard deviation"),
-        (("most", lambda factors, biases: least_squares()(factors, biases) * biases.var()), "That is the variance explained"),
+        (
+            ("most", lambda factors, biases: 1 - (1 - least_squares()(factors, biases)) ** 0.5),
+            "share of the standard deviation",
+        ),
+        (
+            ("most", lambda factors, biases: least_squares()(factors, biases) * biases.var()),
+            "That is the variance explained",
+        ),
         (("most", lambda factors, biases: added_up(factors, biases) / factors.shape[1]), "the mean over the columns"),
         (("most", lambda factors, biases: np.corrcoef(factors[:, 0], biases)[0, 1] ** 2), "The first column alone"),
         (("all", least_squares()), "One of these is asked for"),
