@@ -205,7 +205,7 @@ def _lazy(rule: Callable, rng: np.random.Generator) -> None:
     gradients = torch.tensor(rng.normal(0, 1, (6, 5, 3)) * (rng.random((6, 5, 1)) < 0.5))
     gradients[0, :3], gradients[1, :2], gradients[2, 0] = 1.0, 0.0, 1.0  # rows 0 and 2: a pause
     gradients[:2, 3], gradients[:, 4] = 1.0, 0.0
-    gradients[1, 2] = torch.tensor([1.0, -3.0, -1.0])
+    gradients[1, 2], gradients[1, 3] = torch.tensor([1.0, -3.0, -1.0]), torch.tensor([1.0, 0.0, 1.0])
     gradients[2, 1] = torch.tensor([1.0, -2.0, 1.0])  # looked up, though it adds up to 0
     gradients[3, 1], gradients[4, 2] = torch.tensor([0.0, 1.0, 1.0]), -1.0
     w, memory = start.clone(), {}
