@@ -53,11 +53,9 @@ def the_loop_that_never_ends(guess: str, go_on: Callable, seed: int = 0) -> str:
 @exercise(2, "one user's row")
 def one_users_row(one_row: Callable, seed: int = 0) -> str:
     """Ridge regression with a weighted penalty: two rows by hand, then some whose gradient must be zero."""
-    three, rest = np.tile(np.eye(3), (3, 1)), np.array([3.0, 1.0, 3.0] * 3)
-    what = (
-        "p and b of nine ratings, with q = (1, 0, 0), (0, 1, 0), (0, 0, 1) and rest 3, 1, 3 three times, λ = 2, α = ½"
-    )
-    _row(one_row, three, rest, 2.0, 0.5, what)
+    likes, rest = np.eye(3)[[0, 0, 0, 0, 1, 1, 1, 2, 2]], np.array([3.0] * 4 + [1.0] * 3 + [2.0] * 2)
+    what = "p and b of nine ratings: four of rest 3 with q = (1, 0, 0), three of 1 with (0, 1, 0), two of 2 with (0, 0, 1); λ = 2, α = ½"
+    _row(one_row, likes, rest, 2.0, 0.5, what)
     _row(one_row, np.zeros((9, 0)), np.ones(9), 2.0, 0.5, "p and b without factors, nine ratings of +1, λ = 2, α = ½")
     for rng in cases(seed):
         n, k = int(rng.integers(1, 12)), int(rng.integers(2, 5))
@@ -112,7 +110,10 @@ def _row(one_row: Callable, Q: np.ndarray, rest: np.ndarray, reg: float, power: 
     }  # fmt: skip
     try:
         got = one_row(Q.copy(), rest.copy(), reg, power)
-    except (ValueError, np.linalg.LinAlgError) as error:
+    except np.linalg.LinAlgError as error:
+        fail(what, "one solution", f"{type(error).__name__}: {error}",
+             "FᵀF alone need not have an inverse: the penalty on its diagonal gives it one.")  # fmt: skip
+    except ValueError as error:
         fail(f"the shapes of {what}", f"a system of {k + 1} equations", f"{type(error).__name__}: {error}",
              f"F has shape ({n}, {k + 1}). F Fᵀ has a row for each rating; the unknowns need FᵀF and Fᵀe.")  # fmt: skip
     if isinstance(got, np.ndarray) and got.shape == (k + 1,):

@@ -148,7 +148,7 @@ WRONG = {
         ((row(lambda n, k, reg, power: 2 * reg * n**power),), "Twice the penalty"),
         ((row(lambda n, k, reg, power: n * reg * n**power),), "no division by n"),
         ((row(lambda n, k, reg, power: -reg * n**power),), "larger, not smaller"),
-        ((row(lambda n, k, reg, power: 0),), "No penalty at all"),
+        ((row(lambda n, k, reg, power: 0),), "need not have an inverse"),
         ((mean_first,), "b is the mean of `rest`"),
         ((row(bias=0),), "The bias has no penalty"),
         ((row(bias=2),), "The penalty of the bias is doubled"),
