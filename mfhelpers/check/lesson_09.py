@@ -68,7 +68,13 @@ def a_scale_too_narrow(guess: str, effect_of_the_slip: Callable, seed: int = 0) 
     for rng in cases(seed):
         values = rng.choice(np.arange(0.5, 5.5, 0.5), 30)
         test_part = Ratings(np.zeros(30, int), np.arange(30), values, 1, 30, (0.5, 5, 0.5))
-        _slip(effect_of_the_slip, rng.normal(2.5, 1.8, 30), test_part, rng.choice([1.0, 1.5]), "the effect for random ratings")
+        _slip(
+            effect_of_the_slip,
+            rng.normal(2.5, 1.8, 30),
+            test_part,
+            rng.choice([1.0, 1.5]),
+            "the effect for random ratings",
+        )
     return "two predictions by hand, 20 random test sets"
 
 

@@ -186,7 +186,10 @@ WRONG = {
         (("nothing", slip(top=False)), "top of the scale"),
         (("nothing", lambda *given: slip()(*given)[::-1]), "first the difference"),
         (("nothing", lambda predicted, test, low: slip()(predicted, test, 1)), "not always 1"),
-        (("nothing", lambda predicted, test, low: (slip()(predicted, test, low)[0], np.sum(predicted < 0.5))), "below the scale"),
+        (
+            ("nothing", lambda predicted, test, low: (slip()(predicted, test, low)[0], np.sum(predicted < 0.5))),
+            "below the scale",
+        ),
         (("nothing", the_slip_alone), "subtract the right one"),
         (("nothing", absolute), "Mean absolute errors"),
         (("a tenth", slip()), "One of these is asked for"),
@@ -213,11 +216,17 @@ WRONG = {
         ((60, lambda train: (np.sum(train.user_counts**2), train.n_users * train.n_items)), "at each rated pair"),
         ((60, lambda train: (len(train) ** 2, len(train))), "All ratings for each rating"),
         ((60, lambda train: (len(train), np.sum(train.user_counts**2))), "The loop comes first"),
-        ((60, lambda train: (np.sum(train.user_counts * (train.user_counts - 1)), len(train))), "The rated film itself"),
+        (
+            (60, lambda train: (np.sum(train.user_counts * (train.user_counts - 1)), len(train))),
+            "The rated film itself",
+        ),
         ((60, lambda train: (np.sum(train.user_counts**2), train.n_users)), "the number of users"),
         ((60, lambda train: (np.sum(train.user_counts**2), train.n_items)), "the number of films"),
         ((60, lambda train: (20 * np.sum(train.user_counts**2), 20 * len(train))), "not rows"),
-        ((60, lambda train: (np.sum(train.user_counts * (train.user_counts - 1)) / 2, len(train))), "Each pair of films once"),
+        (
+            (60, lambda train: (np.sum(train.user_counts * (train.user_counts - 1)) / 2, len(train))),
+            "Each pair of films once",
+        ),
         ((30, lambda train: (np.sum(train.user_counts**2), len(train))), "One of these is asked for"),
     ],
     "enter_your_own": [
