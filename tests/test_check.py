@@ -156,6 +156,21 @@ def test_an_answer_that_does_not_end_is_stopped_in_another_thread_as_well():
     assert "does not end" in said[0]
 
 
+@feedback.exercise(7, "for this test")
+def takes_its_time(answer, seed=0):
+    sum(range(10_000_000))  # the check's own work
+    answer()
+    return "it came back"
+
+
+def test_the_work_of_the_check_itself_does_not_count(monkeypatch):
+    code = takes_its_time.__wrapped__.__code__
+    monkeypatch.setattr(takes_its_time.__wrapped__, "__code__", code.replace(co_filename=feedback.__file__))
+    takes_its_time(lambda: 1, seconds=0.02)
+    with pytest.raises(feedback.NotYet, match="does not end"):
+        takes_its_time(runs_on, seconds=0.02)
+
+
 def test_the_readers_own_interruption_is_not_taken_for_a_loop():
     def interrupted():
         raise KeyboardInterrupt

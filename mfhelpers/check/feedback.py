@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..data.ratings import Ratings
-from .timelimit import TimeLimit, TimeUp
+from .timelimit import TimeLimit, TimeUp, is_learners
 
 
 class NotYet(AssertionError):
@@ -22,14 +20,14 @@ class NotYet(AssertionError):
         return str(self).splitlines()
 
 
-SECONDS = 20.0  # for one check; right answers take a second or two
+SECONDS = 20.0  # for the answers of one check; right ones take a second or two
 
 
 def exercise(number: int, title: str, found: Any = None) -> Callable:
     """Make a check of a function that raises `NotYet`, or returns what it has verified in a few words.
 
-    The check prints that the exercise passed. It takes `seconds=` besides: an answer that runs on for
-    longer is stopped, and told so.
+    The check prints that the exercise passed. It takes `seconds=` besides: answers that run on for
+    longer are stopped, and told so.
 
     Parameters
     ----------
@@ -108,14 +106,7 @@ def _late(error: BaseException, seconds: float) -> str:
 
 def _learners_lines(error: BaseException) -> list[str | None]:
     """The lines of the learner's own code that an error has come through."""
-    package = Path(__file__).parents[1]
-    return [
-        frame.line
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not Path(frame.filename).is_relative_to(package)
-        and "site-packages" not in frame.filename
-        and not frame.filename.startswith(sys.base_prefix)
-    ]
+    return [frame.line for frame in traceback.extract_tb(error.__traceback__) if is_learners(frame.filename)]
 
 
 def fail(what: str, expected: Any, got: Any, cause: str) -> NoReturn:

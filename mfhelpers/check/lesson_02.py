@@ -148,8 +148,8 @@ def _catalogue(rng: np.random.Generator, patience_matters: bool) -> list:
 def _fitted_and_true(got: Any, parts: list, truth: Any) -> None:
     train, valid, test = parts
     best, what = metrics.rmse(truth, test), "the RMSE of the fit and of the truth"
-    right = _fitted(*parts, 3), best
-    wrong = {
+    right = _fitted(train, valid, test, 3), best
+    wrong: dict[str, dict[str, Any]] = {
         "The test set chose the epoch: `valid` is what stops the fit.": {"valid": test},
         "There is no early stopping: patience=3.": {"patience": None},
         "It ended before patience could stop it: these are the 20 epochs of mf.fit's default. Give it 100.":
