@@ -182,21 +182,24 @@ def a_leak_with_a_lower_penalty(guess: Any, contestants: Callable, seed: int = 0
         honest, leak = predictions(), predictions(implicit=ratings)
         for name, right, other in (("honest", honest, leak), ("leak", leak, honest)):
             how = {"implicit": ratings} if name == "leak" else {}
+            own = {
+                "It knows no pairs of the test set: hand them over as implicit=.": other,
+                "This one knows the pairs of the test set alone: implicit= takes those of train, too.":
+                    predictions(implicit=test),
+            } if name == "leak" else {
+                "It knows the pairs of the test set: the honest one has those of train.": other,
+            }  # fmt: skip
             fitted = got[name](train, seed=start)
             require(hasattr(fitted, "predict"), f"what {name!r} returns", "Factors", type(fitted).__name__,
                     "Each is a function of (train, seed) that returns what mf.svdpp returns.")  # fmt: skip
             agree(
                 fitted.predict(test.users, test.items), right, f"the predictions of {name!r} at reg_implicit={reg_implicit}",
                 {
-                    "It knows no pairs of the test set: hand them over as implicit=.": other if name == "leak" else np.nan,
-                    "It knows the pairs of the test set: the honest one has those of train.":
-                        other if name == "honest" else np.nan,
+                    **own,
                     "This one learned from the stars of the test set: only its pairs leak.": predictions(ratings),
                     "Is reg_implicit passed on? This is the default's.": predictions(reg_implicit=60, **how),
                     "This one was given as `reg`: reg_implicit is the penalty of y.":
                         predictions(reg_implicit=60, reg=reg_implicit, **how),
-                    "This one knows the pairs of the test set alone: implicit= takes those of train, too.":
-                        predictions(implicit=test) if name == "leak" else np.nan,
                     "Is the seed passed on? This is that of seed 0.": predictions(seed=0, **how),
                     "This is ALS, without the pairs.":
                         least_squares.als(train, 20, seed=start, progress=False).predict(test.users, test.items),

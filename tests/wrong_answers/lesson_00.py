@@ -56,7 +56,7 @@ def own_mean(train):
     return np.bincount(train.users, train.values, train.n_users) / np.maximum(train.user_counts, 1)
 
 
-def spread(train, test):
+def deviation(train, test):
     mu, b_u = user_means(train)
     return np.std(mu + b_u[test.users] - test.values)
 
@@ -141,7 +141,7 @@ WRONG = {
         (("films", error_with(right_bias, part="train")), "RMSE of the training part"),
         (("films", error_with(own_mean, mu=lambda train, test: 0)), "gets 0 stars"),
         (("films", strangers_left_out), "are left out"),
-        (("films", spread), "not their root mean square"),
+        (("films", deviation), "not their root mean square"),
     ],
     "a_test_set_from_the_future": [
         (("soon", in_the_future()), "One of these is asked for"),

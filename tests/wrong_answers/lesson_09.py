@@ -79,6 +79,11 @@ def of_cells(rng, n_folds, ratings):
     return rng.integers(0, n_folds, (ratings.n_users, ratings.n_items))[ratings.users, ratings.items]
 
 
+def of_equal_cells(rng, n_folds, ratings):
+    shape = ratings.n_users, ratings.n_items
+    return (rng.permutation(np.prod(shape)) % n_folds).reshape(shape)[ratings.users, ratings.items]
+
+
 def of_ratings(rng, n_folds, ratings):
     return rng.integers(0, n_folds, len(ratings))
 
