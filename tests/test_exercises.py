@@ -86,6 +86,67 @@ def test_a_typical_wrong_answer_gets_its_own_hint(name, function, number):
     assert all(f"\n   {part} " in said for part in ("expected", "got", "likely"))
 
 
+def right_answers(solution):
+    """What the answer cells of a notebook define, and (check, its arguments as source) for each exercise."""
+    names = {"train": range(72_000)}  # one answer asks for its length
+    asked = []
+    for cell in cells(solution, "code"):
+        if marks(cell).get("solution") or re.search("^SEED", cell.source, flags=re.M):
+            exec(cell.source, names)
+        asked += re.findall(r"^check\.(\w+)\((.*), seed=SEED\)", cell.source, flags=re.M)
+    return names, asked
+
+
+def same_results(one, other, tolerance):
+    one, other = (part if isinstance(part, tuple) else (part,) for part in (one, other))
+    return len(one) == len(other) and all(
+        feedback._close(feedback._array(a), feedback._array(b), tolerance) for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_no_mistake_is_taken_for_another_one(name, solution, monkeypatch, capsys):
+    """In the first case in which a mistake shows, no other mistake gives the same."""
+    module, compared = importlib.import_module(f"mfhelpers.check.lesson_{name[:2]}"), []
+
+    def agree(got, expected, what, mistakes=None, cause="", tolerance=1e-6, secret=False):
+        compared.append((expected, mistakes or {}, tolerance))
+        feedback.agree(got, expected, what, mistakes, cause, tolerance, secret)
+
+    monkeypatch.setattr(module, "agree", agree)
+    names, asked = right_answers(solution)
+    for function, arguments in asked:
+        compared.clear()
+        eval(f"the_check({arguments}, seed=0)", names | {"the_check": checks(name)[function]})
+        for hint in dict.fromkeys(hint for _, mistakes, _ in compared for hint in mistakes):
+            shown = [c for c in compared if hint in c[1] and not same_results(c[1][hint], c[0], c[2])]
+            assert shown, f"{function}: never wrong: {hint}"
+            expected, mistakes, tolerance = shown[0]
+            alike = [other for other, result in mistakes.items() if same_results(result, mistakes[hint], tolerance)]
+            assert alike[0] == hint, f"{function}: {hint}"
+
+
+def in_other_words():
+    """Right answers that are not the solution's."""
+    from wrong_answers import lesson_02, lesson_05, lesson_08, lesson_09
+
+    of_the_lesson = lesson_02.fitted(epochs=50)
+    yield "02_autograd", "ratings_with_something_to_learn", (7, of_the_lesson)
+    turned = lambda predicted, values: (predicted - values.reshape(predicted.shape)).square().mean()  # noqa: E731
+    yield "02_autograd", "the_quiet_column", (lesson_02.quiet_aim, turned)
+    rows = lesson_05.rows_by(lambda g: (g != 0).any(dim=1))
+    yield "05_optimizers", "momentum_meets_the_sparse_row", ("both", lesson_05.travelled, rows)
+    key = lesson_08.keyed(lambda train, users, items: items * train.n_users + users)
+    yield "08_svd", "unrated_films_that_were_rated", (9, lesson_08.triples(key))
+    yield "09_surprise", "folds_over_cells", (10, lesson_09.folds(lesson_09.of_equal_cells))
+
+
+@pytest.mark.parametrize(("lesson", "function", "answer"), list(in_other_words()))
+def test_a_right_answer_in_other_words_passes(lesson, function, answer, capsys):
+    checks(lesson)[function](*answer, seed=0)
+    assert "passed: " in capsys.readouterr().out
+
+
 def test_each_exercise_knows_two_wrong_answers_with_different_hints(name):
     assert list(wrong(name)) == list(checks(name))
     for function, answers in wrong(name).items():
@@ -334,18 +395,62 @@ def test_a_stub_that_is_called_by_a_check_still_names_its_exercise():
         calls_the_answer(stub)
 
 
-def test_a_guess_is_shown_again_and_may_be_written_in_capitals():
-    @feedback.exercise(9, "for this test")
-    def with_a_guess(guess, seed=0):
-        feedback.guessed(guess, ("up", "down"))
-        return "one case"
+@feedback.exercise(9, "for this test", found="up")
+def with_a_guess(guess, seed=0):
+    feedback.guessed(guess, ("up", "down"))
+    return "one case"
 
+
+@pytest.mark.parametrize(
+    ("guess", "verdict"),
+    [
+        ("Up", "You guessed 'Up', and so it is on MovieLens"),
+        ("down", "You guessed 'down'; on MovieLens it is 'up'. Which number below did you expect otherwise?"),
+    ],
+)
+def test_a_guess_may_be_wrong_and_is_told_so(guess, verdict):
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        with_a_guess("Up")
-    assert said.getvalue() == "Exercise 9 passed: one case. You guessed 'Up'\n"
+        with_a_guess(guess)
+    assert said.getvalue() == f"Exercise 9 passed: one case. {verdict}\n"
+
+
+def test_a_guess_is_one_of_those_asked_for():
     with pytest.raises(feedback.NotYet, match="'up' or 'down'"):
         with_a_guess("sideways")
+
+
+def test_every_guess_gets_a_verdict_and_the_solution_guesses_right(name, solution):
+    text = "\n".join(cell.source for cell in cells(solution, "code"))
+    for function, check in checks(name).items():
+        guess = next(iter(inspect.signature(check).parameters)) == "guess"
+        assert guess is (check.found is not None), function
+        if guess:
+            (given,) = re.findall(rf"^guess_{check.number} = (.+)$", text, flags=re.M)
+            assert ast.literal_eval(given) == check.found
+
+
+def halves(*answer):
+    """Two cases, in the first of which two mistakes give the same."""
+    with feedback.Together() as same:
+        for n, got in zip((4, 6), answer, strict=True):
+            same.agree(got, n / 2, f"half of {n}", {"That is n - 3.": n - 3.0, "That is 1.": 1.0}, cause="Divide.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [((1, 3), "That is n - 3."), ((1, 5), "Divide"), ((1, 1), "That is 1."), ((9, 3), "Divide"), ((9, 1), "Divide")],
+)
+def test_a_mistake_is_named_if_it_explains_every_case(answer, words):
+    with pytest.raises(feedback.NotYet, match="half of 4") as caught:
+        halves(*answer)
+    assert words in str(caught.value)
+
+
+def test_cases_that_agree_pass_together():
+    halves(2, 3)
+    with pytest.raises(feedback.NotYet, match=r"half of 6[\s\S]*Divide"):
+        halves(2, 4)
 
 
 @pytest.mark.parametrize("answer", [{"a": 1, "b": 2}, "12", 3, [1, 2, 3], ["a", "b"]])

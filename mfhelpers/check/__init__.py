@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +23,18 @@ def stated(ratings: Ratings, value: float, text: str) -> None:
     value : float
     text : str
         The number as it stands in the text, "0.943". It may be off by one in its last place, since
-        another machine adds in another order.
+        another machine adds in another order. Digits, with commas between thousands: an exponent
+        would leave open which place is the last.
 
     Raises
     ------
     AssertionError
         If the value is another one.
+    ValueError
+        If `text` is no such number, on simulated ratings, too.
     """
+    if not re.fullmatch(r"-?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", text):
+        raise ValueError(f"text={text!r} must be a number as a text states it, in digits: '0.943', '-0.002', '19,830'")
     if ratings.source != "movielens":
         return
     number = text.replace(",", "")

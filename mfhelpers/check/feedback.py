@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..data.ratings import Ratings
+from .timelimit import TimeLimit, TimeUp, is_learners
 
 
 class NotYet(AssertionError):
@@ -22,35 +20,56 @@ class NotYet(AssertionError):
         return str(self).splitlines()
 
 
-def exercise(number: int, title: str) -> Callable:
+SECONDS = 20.0  # for the answers of one check; right ones take a second or two
+
+
+def exercise(number: int, title: str, found: Any = None) -> Callable:
     """Make a check of a function that raises `NotYet`, or returns what it has verified in a few words.
 
-    The check prints that the exercise passed, and the guess, if its first argument is called so.
+    The check prints that the exercise passed. It takes `seconds=` besides: answers that run on for
+    longer are stopped, and told so.
+
+    Parameters
+    ----------
+    number, title
+        As in the notebook.
+    found : any, optional
+        What MovieLens says to the guess, which is the check's first argument then. A wrong guess
+        passes: the verdict on it stands in what is printed.
     """
 
     def decorate(verify: Callable[..., str]) -> Any:
-        guesses = next(iter(inspect.signature(verify).parameters)) == "guess"
-
         @functools.wraps(verify)
-        def checked(*answer: Any, seed: int = 0) -> None:
+        def checked(*answer: Any, seed: int = 0, seconds: float = SECONDS) -> None:
+            limit = TimeLimit(seconds)
             try:
-                verified = verify(*answer, seed=seed)
+                with limit:
+                    verified = verify(*answer, seed=seed)
             except NotYet as lacking:
                 raise NotYet(f"Exercise {number}, not yet: {lacking}") from None
+            except TimeUp as late:
+                limit.close()
+                raise NotYet(f"Exercise {number}, not yet: {_late(late, seconds)}") from None
             except Exception as error:  # of the learner's code; the check's own frames would show the solution
                 raise NotYet(f"Exercise {number}, not yet: {_stopped(error)}") from None
-            print(f"Exercise {number} passed: {verified}" + (f". You guessed {answer[0]!r}" if guesses else ""))
+            print(f"Exercise {number} passed: {verified}" + ("" if found is None else _verdict(answer[0], found)))
 
         marked: Any = checked
-        marked.number, marked.title = number, title
+        marked.number, marked.title, marked.found = number, title, found
         return marked
 
     return decorate
 
 
+def _verdict(guess: Any, found: Any) -> str:
+    if guess == found or str(guess).strip().lower() == str(found).lower():
+        return f". You guessed {guess!r}, and so it is on MovieLens"
+    return f". You guessed {guess!r}; on MovieLens it is {found!r}. Which number below did you expect otherwise?"
+
+
 LIKELY = {  # what an error means in an answer; the first that fits
     NotImplementedError: "This cell still waits for your answer.",
-    np.linalg.LinAlgError: "A system without a unique solution: is a price missing on the diagonal?",
+    np.linalg.LinAlgError: "A system without a unique solution: is a penalty missing on the diagonal?",
     IndexError: "A place beyond the end: print the lengths, and the place.",
     KeyError: "A key that is not there: print the keys.",
     ZeroDivisionError: "What is divided by here can be zero.",
@@ -65,21 +84,29 @@ LIKELY = {  # what an error means in an answer; the first that fits
 
 def _stopped(error: Exception) -> str:
     """An error in the learner's code, as a property that it lacks; one of the check itself goes on."""
-    package = Path(__file__).parents[1]
-    frames = traceback.extract_tb(error.__traceback__)
-    learners = [
-        frame
-        for frame in frames
-        if not Path(frame.filename).is_relative_to(package)
-        and "site-packages" not in frame.filename
-        and not frame.filename.startswith(sys.base_prefix)
-    ]
+    learners = _learners_lines(error)
     if not learners and not isinstance(error, TypeError):  # a call with other arguments leaves no frame
         raise error
-    line = learners[-1].line if learners else ""
-    place = f" in the line `{line}`" if line else ""
+    place = f" in the line `{learners[-1]}`" if learners and learners[-1] else ""
     cause = next((words for kind, words in LIKELY.items() if isinstance(error, kind)), "Run your function on its own.")
     return _message(f"your answer stops{place}", "a result", f"{type(error).__name__}: {error}", cause)
+
+
+def _late(error: BaseException, seconds: float) -> str:
+    """An answer that was stopped, as a property that it lacks."""
+    while error.__cause__:
+        error = error.__cause__
+    lines = _learners_lines(error)
+    place = f" in the line `{lines[-1]}`" if lines and lines[-1] else ""
+    return _message(
+        f"your answer does not end{place}", f"a result within {seconds:g} seconds", "none so far",
+        "What would end its loop, and does that ever happen? (On a slow computer: seconds=60 as one more argument.)",
+    )  # fmt: skip
+
+
+def _learners_lines(error: BaseException) -> list[str | None]:
+    """The lines of the learner's own code that an error has come through."""
+    return [frame.line for frame in traceback.extract_tb(error.__traceback__) if is_learners(frame.filename)]
 
 
 def fail(what: str, expected: Any, got: Any, cause: str) -> NoReturn:
@@ -170,6 +197,56 @@ def _agree_all(got, expected, what, mistakes, cause, tolerance, secret) -> None:
             fail(what, "to be worked out" if secret else expected, tuple(got), hint)
     for place, (one, other) in enumerate(zip(parts, expected, strict=True), 1):
         agree(one, other, f"{what}, number {place} of {len(expected)}", cause=cause, tolerance=tolerance, secret=secret)
+
+
+class Together:
+    """Several cases of one question: an answer gets the hint of a mistake that fits it in all of them.
+
+    Where results are few whole numbers, two mistakes give the same one now and then. So the cases that
+    follow the first failure are asked as well, and only a mistake that explains every answer is named.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple | None = None
+        self._fitting: set[str] | None = None
+
+    def __enter__(self) -> Together:
+        return self
+
+    def agree(self, got: Any, expected: Any, what: str, mistakes: Mapping[str, Any], **how: Any) -> None:
+        """As the function of this name; what is lacking is said when all cases have been asked."""
+        self._ask(got, expected, what, mistakes, agree, how)
+
+    def equal(self, got: Any, expected: Any, what: str, mistakes: Mapping[str, Any], cause: str) -> None:
+        """As `agree`, for names and dicts of names."""
+        self._ask(got, expected, what, mistakes, _equal, {"cause": cause})
+
+    def _ask(self, got: Any, expected: Any, what: str, mistakes: Mapping, compare: Callable, how: Mapping) -> None:
+        fitting = {hint for hint, wrong in mistakes.items() if _passes(compare, got, wrong, **how)}
+        self._fitting = fitting if self._fitting is None else self._fitting & fitting
+        if self._first is None and not _passes(compare, got, expected, **how):
+            self._first = got, expected, what, mistakes, compare, how
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: Any) -> None:
+        if self._first is None or not (error is None or isinstance(error, Exception)):
+            return
+        got, expected, what, mistakes, compare, how = self._first
+        told = {hint: wrong for hint, wrong in mistakes.items() if hint in (self._fitting or ())}
+        compare(got, expected, what, told, **how)
+
+
+def _equal(got: Any, expected: Any, what: str, mistakes: Mapping[str, Any] | None = None, cause: str = "") -> None:
+    for hint, wrong in (mistakes or {}).items():
+        require(got == expected or got != wrong, what, expected, got, hint)
+    require(got == expected, what, expected, got, cause)
+
+
+def _passes(compare: Callable, got: Any, expected: Any, **how: Any) -> bool:
+    try:
+        compare(got, expected, "", **how)
+    except NotYet:
+        return False
+    return True
 
 
 def guessed(guess: Any, choices: tuple, what: str = "your guess") -> None:

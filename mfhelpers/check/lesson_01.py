@@ -20,10 +20,16 @@ def half_a_saddle(after_one: Any, after_two: Any, seed: int = 0) -> str:
         "The film is twice too far: is the rate left out, or is there a factor 2 too many?": (p, 2 * moved),
         "p_u moves by 0.5 e q_i, and q_i is zero in this step.": (1.5 * p, moved),
         "p_u and q_i are the other way round: p_u first.": (moved, p),
+        "Uphill: the rating is above the prediction, so q_i moves towards p_u.": (p, -moved),
+        "The rate swallows the factor 2: q_i moves by 0.5 e p_u, once.": (p, 0.5 * moved),
     }
     second = {
         "Is the error still 1 in the second step? The film has moved.": (p + 0.5 * moved, moved + 0.5 * p),
         "Here both move: q_i is no longer zero.": (p, moved + 0.45 * p),
+        "This is where they are after one step: take another one from there.": (p, moved),
+        "These are the moves: add them to where p_u and q_i were.": (0.45 * moved, 0.45 * p),
+        "Is the rate left out in the second step, or is there a factor 2 too many?": (p + 0.9 * moved, moved + 0.9 * p),
+        "p_u and q_i are the other way round: p_u first.": (moved + 0.45 * p, p + 0.45 * moved),
         "q_i moved by the new p_u: both go by the rows before the step.": (
             p + 0.45 * moved,
             moved + 0.45 * (p + 0.45 * moved),
@@ -44,8 +50,8 @@ def half_a_saddle(after_one: Any, after_two: Any, seed: int = 0) -> str:
     return "both steps"
 
 
-@exercise(2, "bug hunt: the hasty step")
-def the_hasty_step(guess: str, follows_the_slope: Callable, seed: int = 0) -> str:
+@exercise(2, "bug hunt: the hasty step", found="hasty")
+def the_hasty_step(guess: str, follows_the_gradient: Callable, seed: int = 0) -> str:
     """A test of steps: it must let right ones pass and stop each of seven wrong ones."""
     guessed(guess, ("hasty", "careful", "both", "neither"))
     for rng in cases(seed, 5):
@@ -53,7 +59,7 @@ def the_hasty_step(guess: str, follows_the_slope: Callable, seed: int = 0) -> st
         u, i, r, lr, mu = int(rng.integers(4)), int(rng.integers(3)), 5.0, rng.uniform(0.1, 0.5), rng.uniform(2, 4)
         for step, right, cause in STEPS:
             given = P.copy(), Q.copy()
-            verdict = follows_the_slope(step, *given, u, i, r, lr, mu)
+            verdict = follows_the_gradient(step, *given, u, i, r, lr, mu)
             if verdict is None:
                 fail("your verdict", "True or False", verdict, "Nothing came back: does the function end in `return`?")
             require(
@@ -64,25 +70,39 @@ def the_hasty_step(guess: str, follows_the_slope: Callable, seed: int = 0) -> st
     return "two right steps pass, seven wrong ones are found, five times over"
 
 
-@exercise(3, "a price on large numbers")
-def a_price_on_large_numbers(priced_gradients: Callable, priced_step: Callable, seed: int = 0) -> str:
+@exercise(3, "a penalty on large numbers")
+def a_penalty_on_large_numbers(
+    penalised_gradients: Callable, penalised_step: Callable, seed: int = 0,
+) -> str:  # fmt: skip
     """Gradients against central differences, then the step that follows them."""
     for rng in cases(seed):
         p, q = rng.normal(0, 1, (2, 3))
         r, mu, reg = rng.integers(1, 6), rng.uniform(2, 4), rng.uniform(0.05, 0.5)
         given, e = (p.copy(), q.copy()), r - mu - p @ q
-        got = priced_gradients(*given, r, mu, reg)
+        got = penalised_gradients(*given, r, mu, reg)
         expected = (
             numerical_gradient(lambda x, q=q: (r - mu - x @ q) ** 2 + reg * (x @ x), p),  # noqa: B023
             numerical_gradient(lambda x, p=p: (r - mu - p @ x) ** 2 + reg * (x @ x), q),  # noqa: B023
         )
         of_p, of_q = -2 * e * q + 2 * reg * p, -2 * e * p + 2 * reg * q
         mistakes = {
-            "The price has no effect: add 2 λ p to the one and 2 λ q to the other.": (-2 * e * q, -2 * e * p),
+            "The penalty has no effect: add 2 λ p to the one and 2 λ q to the other.": (-2 * e * q, -2 * e * p),
             "The derivative of λ p² is 2 λ p: a factor 2 is missing.": (-2 * e * q + reg * p, -2 * e * p + reg * q),
-            "The sign of the price: it pulls to zero, so its gradient points away from it.":
+            "The derivative of e² is 2 e times that of e: a factor 2 is missing there.":
+                (-e * q + 2 * reg * p, -e * p + 2 * reg * q),
+            "That is the penalty itself, λ p², where its derivative belongs.":
+                (-2 * e * q + reg * p**2, -2 * e * p + reg * q**2),
+            "The penalty is a sum over the k numbers of a row, not their mean.":
+                (-2 * e * q + 2 * reg * p / len(p), -2 * e * p + 2 * reg * q / len(q)),
+            "The square of the length is penalised, not the length: its derivative is 2 λ p, of any length.":
+                (-2 * e * q + reg * p / np.linalg.norm(p), -2 * e * p + reg * q / np.linalg.norm(q)),
+            "The penalty of q does not depend on p: each gradient has its own row alone.":
+                (-2 * e * q + 2 * reg * (p + q), -2 * e * p + 2 * reg * (p + q)),
+            "The gradient with respect to p contains q, as p stands beside it in the product.":
+                (-2 * e * p + 2 * reg * p, -2 * e * q + 2 * reg * q),
+            "The sign of the penalty: it pulls to zero, so its gradient points away from it.":
                 (-2 * e * q - 2 * reg * p, -2 * e * p - 2 * reg * q),
-            "The gradient of p pays for p, not for q.": (-2 * e * q + 2 * reg * q, -2 * e * p + 2 * reg * p),
+            "The gradient with respect to p has the penalty of p, not that of q.": (-2 * e * q + 2 * reg * q, -2 * e * p + 2 * reg * p),
             "The minus of the inner derivative is missing: e contains −p·q.":
                 (2 * e * q + 2 * reg * p, 2 * e * p + 2 * reg * q),
             "That is the way down, with the 2 swallowed, as the step wants it. The gradients themselves point up.":
@@ -97,11 +117,11 @@ def a_price_on_large_numbers(priced_gradients: Callable, priced_step: Callable, 
             np.array_equal(given[0], p) and np.array_equal(given[1], q), "p and q afterwards", "unchanged", "changed",
             "The function computes; it should not move anything.",
         )  # fmt: skip
-    _steps(priced_step, seed)
-    return "20 gradients against central differences, 20 steps at other prices, one at the default"
+    _steps(penalised_step, seed)
+    return "20 gradients against central differences, 20 steps at other values of reg, one at the default"
 
 
-@exercise(4, "without shuffling")
+@exercise(4, "without shuffling", found="value")
 def without_shuffling(guess: str, orders: Callable, seed: int = 0) -> str:
     """Places sorted by user and film, and by rising value."""
     guessed(guess, ("user", "value", "both", "neither"))
@@ -113,20 +133,35 @@ def without_shuffling(guess: str, orders: Callable, seed: int = 0) -> str:
         by_user, by_value = (
             _places(order, which, len(part)) for order, which in zip(got, ("first", "second"), strict=True)
         )
+        right = np.lexsort((part.items, part.users))
         users, values, cause = part.users[by_user], part.values[by_user], "The users should rise from place to place."
-        if np.array_equal(by_user, np.lexsort((part.users, part.items))):
+        if np.array_equal(by_user, np.argsort(right)) and not np.array_equal(by_user, right):
+            cause = "These are ranks: where each rating goes. Places say which rating comes first, which second."
+        elif np.array_equal(by_user, np.lexsort((part.users, part.items))):
             cause = "Sorted by film first: lexsort's last key counts most."
         elif np.array_equal(values, np.sort(values)):
             cause = "The first order is by user, the second by value."
+        elif np.array_equal(users, np.sort(users)[::-1]):
+            cause = "From the last user to the first: they should rise."
         require(np.array_equal(users, np.sort(users)), "the users in the first order", np.sort(users), users, cause)
-        right = np.lexsort((part.items, part.users))
         require(
             np.array_equal(by_user, right), "the films in the first order", part.items[right], part.items[by_user],
+            "Within a user the films fall: they should rise, too."
+            if np.array_equal(by_user, np.lexsort((-part.items, part.users))) else
+            "Within a user the ratings are by value: the second key is the film."
+            if np.array_equal(part.values[by_user], part.values[np.lexsort((part.values, part.users))]) else
             "Within a user the films are not in order: a second key is missing.",
         )  # fmt: skip
         agree(
             part.values[by_value], np.sort(part.values), "the values in the second order",
-            {"From high to low: they should rise.": np.sort(part.values)[::-1]},
+            {
+                "From high to low: they should rise.": np.sort(part.values)[::-1],
+                "These are ranks: where each rating goes. Places say which rating comes first, which second.":
+                    part.values[np.argsort(np.argsort(part.values, kind="stable"))],
+                "By value within each user: here the users do not count.":
+                    part.values[np.lexsort((part.values, part.users))],
+                "That is the order by user once more: the second is by value.": part.values[right],
+            },
             cause="np.argsort of the values gives the places.",
         )  # fmt: skip
     return "20 random parts"
@@ -209,9 +244,17 @@ STEPS = (  # step, whether it is right, and what a wrong verdict suggests
         True,
         "A right step is refused, which keeps a copy of the old row. Look at P and Q afterwards alone.",
     ),
-    (_hasty_step, False, "It learns, so a falling loss proves nothing; and its P is right. Compare Q with the slope."),
+    (
+        _hasty_step,
+        False,
+        "It learns, so a falling loss proves nothing; and its P is right. Compare Q with the gradient.",
+    ),
     (_film_first, False, "Its Q is right. Compare P, too."),
-    (_taking_turns, False, "It computes the error again in between. Both rows must follow the slope at the old rows."),
+    (
+        _taking_turns,
+        False,
+        "It computes the error again in between. Both rows must follow the gradient at the old rows.",
+    ),
     (_uphill, False, "It goes the other way: compare the moves with their signs."),
     (_twice_as_far, False, "It goes the right way, twice as far: compare the moves themselves, not their directions."),
     (_user_alone, False, "It leaves the film where it was."),
@@ -220,7 +263,7 @@ STEPS = (  # step, whether it is right, and what a wrong verdict suggests
 
 
 def _steps(step: Callable, seed: int) -> None:
-    """Compare priced steps, at a price of their own and, in the first case, at the default."""
+    """Compare steps with a penalty, at a `reg` of their own and, in the first case, at the default."""
     for number, rng in enumerate(cases(seed, 21)):
         P, Q = rng.normal(0, 1, (4, 2)), rng.normal(0, 1, (3, 2))
         u, i, r = int(rng.integers(4)), int(rng.integers(3)), int(rng.integers(1, 6))
@@ -240,13 +283,15 @@ def _steps(step: Callable, seed: int) -> None:
         )  # fmt: skip
         agree(
             (mine[0][u], mine[1][i]), (right[0][u], right[1][i]),
-            f"row u of P and row i of Q after one step at a price of {reg:.2f}",
-            _wrong_steps(P[u], Q[i], r - mu, lr, reg),
+            f"row u of P and row i of Q after one step with reg={reg:.2f}",
+            _wrong_steps(P[u], Q[i], r - mu, lr, reg, mu),
             cause="Compare each row's move with -lr/2 times your gradient at the old rows.",
         )  # fmt: skip
 
 
-def _wrong_steps(p: np.ndarray, q: np.ndarray, above: float, lr: float, reg: float) -> dict[str, tuple]:
+def _wrong_steps(
+    p: np.ndarray, q: np.ndarray, above: float, lr: float, reg: float, mu: float,
+) -> dict[str, tuple]:  # fmt: skip
     e = above - p @ q
 
     def moved(x, y, reg=reg):
@@ -258,9 +303,20 @@ def _wrong_steps(p: np.ndarray, q: np.ndarray, above: float, lr: float, reg: flo
         "p_u moved by the new q_i: compute both right-hand sides before you store either.": (moved(p, new_q), new_q),
         "Uphill: the step goes against the gradient.": (2 * p - new_p, 2 * q - new_q),
         "Twice as far: the rate swallows the factor 2.": (2 * new_p - p, 2 * new_q - q),
-        "The price is missing from the step.": (moved(p, q, reg=0), moved(q, p, reg=0)),
-        "The price pushes away from zero: its sign.": (moved(p, q, reg=-reg), moved(q, p, reg=-reg)),
-        "The rate is missing on the price: it belongs to the gradient, too.":
+        "Half of each step: the rate swallows the factor 2, so it is lr e q, not half of that.":
+            ((p + new_p) / 2, (q + new_q) / 2),
+        "The penalty is missing from the step.": (moved(p, q, reg=0), moved(q, p, reg=0)),
+        "The penalty pushes away from zero: its sign.": (moved(p, q, reg=-reg), moved(q, p, reg=-reg)),
+        "The penalty has a factor 2 too many: the rate swallows that of both terms.":
+            (moved(p, q, reg=2 * reg), moved(q, p, reg=2 * reg)),
+        "The penalty is halved: the rate swallows the factor 2 of both terms, and no more.":
+            (moved(p, q, reg=reg / 2), moved(q, p, reg=reg / 2)),
+        "The rate is missing on the penalty: it belongs to the gradient, too.":
             (moved(p, q, reg=reg / lr), moved(q, p, reg=reg / lr)),
-        "The step uses a price of its own, 0.1. It is given one, `reg`.": (moved(p, q, reg=0.1), moved(q, p, reg=0.1)),
+        "The penalty is taken of rows that have moved already: take it of the old rows, in one step.":
+            (moved(p, q, reg=0) * (1 - lr * reg), moved(q, p, reg=0) * (1 - lr * reg)),
+        "The film's row has no penalty: both rows have one.": (new_p, moved(q, p, reg=0)),
+        "The user's row has no penalty: both rows have one.": (moved(p, q, reg=0), new_q),
+        "mu is not subtracted: e is r - mu - p · q.": (p + lr * ((e + mu) * q - reg * p), q + lr * ((e + mu) * p - reg * q)),
+        "The step uses a `reg` of its own, 0.1, where it is given one.": (moved(p, q, reg=0.1), moved(q, p, reg=0.1)),
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,45 +10,53 @@ import numpy as np
 import torch
 
 from ..algorithms import fit as training
+from ..algorithms.loop import History
 from ..data import splits
 from ..data.ratings import Ratings
 from ..models import metrics, modules as models
 from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
-LOOKED_UP = {  # a wrong number of row 0, and why
-    1.0: "Row 0 was looked up three times, and lookups add up.",
-    3.0: "backward adds to the gradient that is there: without zero_grad nothing is forgotten.",
-    6.5: "zero_grad came before the last line: nothing is left of the earlier ones.",
-}
-
 
 @exercise(1, "three times row 0")
 def three_times_row_0(once: Any, twice: Any, of_the_mean: Any, seed: int = 0) -> str:
     """Gradients of an embedding in which one row is looked up three times."""
-    lines = (
-        ("one line", once, 3.0, 1.0),
-        ("two lines", twice, 6.0, 3.0),
-        ("the line with the mean", of_the_mean, 0.5, 6.5),
-    )
-    for what, got, number, wrong in lines:
+    of_sums = {
+        "This is one number: the gradient has the shape of the table.": lambda number: number,
+        "That is row 0 alone: the gradient has the shape of the table.": lambda number: [number, number],
+        "The rows are exchanged: row 0 was looked up.": lambda number: [[0, 0], [number, number]],
+        "Row 0 was looked up, and not column 0: each row of the gradient belongs to a row of the table.":
+            lambda number: [[number, 0], [number, 0]],
+        "Row 1 was not looked up: it gets nothing.": lambda number: np.full((2, 2), number),
+    }  # fmt: skip
+    for what, got, number, wrong in (
+        ("one line", once, 3.0, {1.0: "Row 0 was looked up three times, and lookups add up."}),
+        ("two lines", twice, 6.0, {
+            3.0: "backward adds to the gradient that is there: without zero_grad nothing is forgotten.",
+            9.0: "One line more does not square it: backward adds the same gradient once more.",
+            2.0: "That is one lookup for each line: three rows come out of each.",
+        }),
+        ("the line with the mean", of_the_mean, 0.5, {
+            6.5: "zero_grad came before the last line: nothing is left of the earlier ones.",
+            1.0: "A mean of six numbers counts each a sixth, not a third.",
+            1 / 6: "Row 0 is three times in the mean: three sixths, not one.",
+            3.0: "That is what a sum gives: a mean divides it by how many numbers there are.",
+            0.75: "Two rows of the table, three that come out: the mean runs over the six numbers of these.",
+            1.5: "Rows are divided here, and their numbers not: the mean is one over six numbers.",
+        }),
+    ):  # fmt: skip
         agree(
             got, [[number, number], [0, 0]], f"the gradient after {what}",
-            {
-                LOOKED_UP[wrong]: [[wrong, wrong], [0, 0]],
-                "A mean of six numbers counts each a sixth, not a third.": [[1, 1], [0, 0]],
-                "Row 0 was looked up, and not column 0: each row of the gradient belongs to a row of the table.":
-                    [[number, 0], [number, 0]],
-                "Row 1 was not looked up: it gets nothing.": np.full((2, 2), number),
-            },
+            {hint: [[other, other], [0, 0]] for other, hint in wrong.items()}
+            | {hint: of(number) for hint, of in of_sums.items()},
             secret=True, cause="Write down the three rows that come out. How often does each number of the table enter the result?",
         )  # fmt: skip
     return "all three gradients"
 
 
-@exercise(2, "rescue the published loop")
-def rescue_the_published_loop(guess: str, one_pass: Callable, by_heart: Callable, seed: int = 0) -> str:
-    """Steps one rating at a time against gradients by hand; a model that knows noise by heart."""
+@exercise(2, "rescue the published loop", found="higher")
+def rescue_the_published_loop(guess: str, one_pass: Callable, memorised: Callable, seed: int = 0) -> str:
+    """Steps one rating at a time against gradients by hand; a model that has memorised noise."""
     guessed(guess, ("lower", "same", "higher"))
     for rng in cases(seed, 8):
         model, columns = _model_and_ratings(rng)
@@ -66,16 +75,23 @@ def rescue_the_published_loop(guess: str, one_pass: Callable, by_heart: Callable
                 "Half of each step: the loss is e², without a factor of its own.": after(factor=1.0),
                 "Uphill? The optimiser itself goes down the gradient of the loss.": after(factor=-2.0),
                 "The last rating comes first: keep their order.": after(each[::-1]),
+                "Every rating came twice: one pass is asked for.": after(np.vstack([each, each])),
+                "Only the first rating has made a step: is the step inside the loop?": after(each[:1]),
+                "Only the last rating has made a step: is `backward` inside the loop?": after(each[-1:]),
+                "All ratings made one step together, and of the mean of their squares: take them one by one.":
+                    after(each.T, factor=2 / len(each)),
+                "The rate is not the one that is given: `lr` is the optimiser's.": _descended(
+                    start[0], start[1], columns, 0.01, each),
             },
         )  # fmt: skip
     rng = np.random.default_rng([seed, 99])
     cells = np.divmod(rng.choice(1_000_000, 8_000, replace=False), 1000)
-    _knows_by_heart(by_heart, Ratings(*cells, rng.integers(1, 5, 8_000), 1000, 1000, (1, 4, 1)))
-    return "8 passes against gradients by hand; 8,000 made-up ratings known by heart"
+    _has_memorised(memorised, Ratings(*cells, rng.integers(1, 5, 8_000), 1000, 1000, (1, 4, 1)))
+    return "8 passes against gradients by hand; 8,000 made-up ratings memorised"
 
 
-def _knows_by_heart(by_heart: Callable, fitting: Ratings) -> None:
-    model: Any = by_heart(fitting)
+def _has_memorised(memorised: Callable, fitting: Ratings) -> None:
+    model: Any = memorised(fitting)
     what, wanted = "the MSE on the ratings that it was fitted to", "below 0.01"
     if not isinstance(model, torch.nn.Module):
         fail("the result", "a model", type(model).__name__, "This is how the training went: return the model.")
@@ -107,28 +123,75 @@ def ratings_with_something_to_learn(enough: int, fitted_and_true: Callable, seed
     require(
         enough == 7, "the number of factors", "the five, and room for both biases", enough, reasons.get(enough, other)
     )
-    for rng in cases(seed, 3):
-        ratings, truth = simulate_ratings(120, 80, 6_000, seed=int(rng.integers(1000)))
+    for number in range(2):
+        _fitted_and_true(fitted_and_true(*_catalogue(seed, number), 3), seed, number)
+    return "the number of factors; two small catalogues"
+
+
+@functools.cache  # an answer is checked more than once
+def _catalogue(seed: int, number: int) -> tuple:
+    """Three parts and their truth: first one on which more patience finds more, then one on which it stops in time."""
+    rng, patience_matters = np.random.default_rng([seed, number]), number == 0
+    n = 5_000 if patience_matters else 12_000
+    while True:
+        ratings, truth = simulate_ratings(200, 120, n, seed=int(rng.integers(1000)))
         known, test = splits.random_split(ratings, seed=int(rng.integers(1000)))
         train, valid = splits.random_split(known, test=0.1, seed=1)
-        got, right = fitted_and_true(train, valid, test, truth, 3), _fitted(train, valid, test, 3)
-        best = metrics.rmse(truth, test)
-        mistakes = {} if _near(got, (right, best)) else {
-            "The exam chose the epoch: `valid` is what stops the fit.": _fitted(train, test, test, 3),
-            "There is no early stopping: patience=3.": _fitted(train, valid, test, 3, patience=None),
-            "Where is the mean? The model starts at zero stars.": _fitted(train, valid, test, 3, mean=0.0),
-            "These are not k factors: pass k on.": _fitted(train, valid, test, 20),
-            "A model with biases: lesson 03. Here it is mf.MatrixFactorization.": _fitted(
-                train, valid, test, 3, kind=models.BiasedMatrixFactorization),
-            "Is that the RMSE on `valid`? `test` is asked for.": _fitted(train, valid, valid, 3),
-        }  # fmt: skip
-        mistakes = {hint: (wrong, best) for hint, wrong in mistakes.items()}
-        mistakes["The other way round: first the fit, then the truth."] = (best, right)
-        agree(
-            got, (right, best), "the RMSE of the fit and of the truth", mistakes,
-            cause="All else as usual: seeds, rate and batch size of mf.MatrixFactorization and mf.fit.", tolerance=1e-4,
-        )  # fmt: skip
-    return "the number of factors; three small catalogues"
+        history = History()
+        error, late = _fitted(train, valid, test, 3, history=history), len(history.valid_rmse) > 45
+        if patience_matters:
+            found = not late and abs(error - _fitted(train, valid, test, 3, patience=5)) > 1e-3
+        else:
+            found = not late and len(history.valid_rmse) > 24
+        if found:
+            return train, valid, test, truth
+
+
+def _fitted_and_true(got: Any, seed: int, number: int) -> None:
+    train, valid, test, truth = _catalogue(seed, number)
+    what, right = "the RMSE of the fit and of the truth", (_fitted(train, valid, test, 3), metrics.rmse(truth, test))
+    if not _near(got, right):  # the kept epoch is one of few: two mistakes may keep the same
+        fitting = [hint for hint, pairs in _wrong_fits(seed, number).items() if any(_near(got, pair) for pair in pairs)]
+        require(not fitting, what, right, got, " Or: ".join(fitting))
+    agree(
+        got, right, what, {
+            "The other way round: first the fit, then the truth.": right[::-1],
+            "The truth is an object that predicts: its RMSE on `test` is asked for, as that of the model.":
+                (right[0], 0.0),
+        },
+        cause="All else as usual: seed, rate and batch size as mf.MatrixFactorization and mf.fit have them.", tolerance=1e-4,
+    )  # fmt: skip
+
+
+@functools.cache
+def _wrong_fits(seed: int, number: int) -> dict[str, list[tuple[float, float]]]:
+    """What typical mistakes give: for each hint the errors of the fit and of the truth, judged alike or not."""
+    train, valid, test, truth = _catalogue(seed, number)
+    wrong: dict[str, dict[str, Any]] = {
+        "The test set chose the epoch: `valid` is what stops the fit.": {"valid": test},
+        "There is no early stopping: patience=3.": {"patience": None},
+        "It ended before patience could stop it: these are the 20 epochs of mf.fit's default. Give it 100.":
+            {"patience": None, "epochs": 20},
+        "Fewer epochs than patience needs: at most 100 are asked for.": {"epochs": 10},
+        "That is a patience of 5: it is to be 3.": {"patience": 5},
+        "That is a patience of 10: it is to be 3.": {"patience": 10},
+        "That is a patience of 1: it is to be 3.": {"patience": 1},
+        "Where is the mean? The model starts at zero stars.": {"mean": 0.0},
+        "The mean is that of `train`: this one knows the test set.": {"mean": test.values.mean(dtype=np.float64)},
+        "These are not k factors: pass k on.": {"k": 20},
+        "These are 5 factors, whatever k is: pass k on.": {"k": 5},
+        "These are 7 factors, whatever k is: pass k on.": {"k": 7},
+        "A model with biases: lesson 03. Here it is mf.MatrixFactorization.": {"kind": models.BiasedMatrixFactorization},
+        "Is that the RMSE on `valid`? `test` is asked for.": {"judged": valid},
+        "Is that the RMSE on `train`? `test` is asked for.": {"judged": train},
+        "These predictions are clipped to the scale: mf.rmse as it is.": {"clip": True},
+    }  # fmt: skip
+    results = {}
+    for hint, options in wrong.items():
+        fit = _fitted(**{"train": train, "valid": valid, "test": test, "k": 3} | options)
+        judged, clip = options.get("judged", test), options.get("clip", False)
+        results[hint] = [(fit, metrics.rmse(truth, judged, clip=clip)), (fit, metrics.rmse(truth, test))]
+    return results
 
 
 def _near(got: Any, expected: tuple) -> bool:
@@ -138,11 +201,14 @@ def _near(got: Any, expected: tuple) -> bool:
         return False
 
 
-def _fitted(train, valid, test, k, mean=None, patience=3, kind=models.MatrixFactorization) -> float:
+def _fitted(
+    train, valid, test, k, mean=None, patience=3, kind=models.MatrixFactorization, epochs=100, judged=None, clip=False,
+    history=None,
+) -> float:  # fmt: skip
     mean = train.values.mean(dtype=np.float64) if mean is None else mean
     model = kind(train.n_users, train.n_items, k, mean=mean)
-    training.fit(model, train, valid, epochs=100, patience=patience)
-    return metrics.rmse(model, test)
+    training.fit(model, train, valid, epochs=epochs, patience=patience, history=history)
+    return metrics.rmse(model, test if judged is None else judged, clip=clip)
 
 
 @exercise(4, "bug hunt: the quiet column")
@@ -152,21 +218,43 @@ def the_quiet_column(aim: Callable, loud_loss: Callable, seed: int = 0) -> str:
         n = int(rng.integers(1, 8))
         values, predicted = rng.integers(1, 6, n).astype(float), rng.normal(3.5, 1, n)
         agree(
-            aim(values.copy()), (np.full(n, values.mean()), values.var()), f"the aim of the quiet loss for the ratings {values}",
+            aim(values.copy()), (np.full(n, values.mean()), values.var()),
+            f"the column that makes the quiet loss smallest for the ratings {values}",
             {
-                "That is the aim of an honest loss. Here each prediction is compared with all ratings.": (values, 0.0),
+                "That is where an honest loss is smallest. As a column, each prediction is compared with all ratings.": (values, 0.0),
                 "The median is nearest in absolute errors. These are squares.": (np.full(n, np.median(values)), values.var()),
                 "The predictions are right. The loss there is the mean square of what is left, not 0.":
                     (np.full(n, values.mean()), 0.0),
                 "The predictions are right. The loss is in squared stars: no root.": (np.full(n, values.mean()), values.std()),
                 "The predictions are right. A mean divides by n.":
                     (np.full(n, values.mean()), values.var() * n / max(n - 1, 1)),
+                "The predictions are right. The loss is a mean, not the sum.": (np.full(n, values.mean()), values.var() * n),
+                "The predictions are right. Is that the mean absolute error? The loss is in squares.":
+                    (np.full(n, values.mean()), np.mean(np.abs(values - values.mean()))),
+                "One prediction for each rating is asked for: an array of shape (n,).": (values.mean(), values.var()),
+                "That is the middle between the lowest and the highest. In squares the mean is nearest.":
+                    (np.full(n, (values.min() + values.max()) / 2), values.var()),
+                "First the predictions, then the loss.": (values.var(), np.full(n, values.mean())),
             },
             cause="Take one prediction p. Its part of the loss is the mean of (p - r)² over all r: where is that smallest?",
         )  # fmt: skip
         for shape in ((n, 1), (n,)):
             _honest(loud_loss, predicted.reshape(shape), values)
-    return "20 random batches, some of a single rating; predictions as a column and as a row"
+    for shape in ((1, 1), (1,), (2, 1)):
+        _is_loud(loud_loss, torch.full(shape, 3.0), torch.tensor([3.0, 4.0, 5.0]))
+    return "20 random batches, some of a single rating, as a column and as a row; other numbers are an error"
+
+
+def _is_loud(loud_loss: Callable, predicted: torch.Tensor, values: torch.Tensor) -> None:
+    try:
+        got = loud_loss(predicted, values)
+    except (RuntimeError, ValueError, AssertionError):
+        return
+    fail(
+        f"the loss of predictions of shape {tuple(predicted.shape)} for three ratings", "an error", got,
+        "A single prediction passes for one of every rating: squeeze() and reshape(-1) do not look at the ratings. "
+        "reshape(values.shape) does.",
+    )  # fmt: skip
 
 
 def _honest(loud_loss: Callable, predicted: np.ndarray, values: np.ndarray) -> None:
@@ -180,6 +268,10 @@ def _honest(loud_loss: Callable, predicted: np.ndarray, values: np.ndarray) -> N
             "Still a table of all pairs: look at the shape of the difference.": np.mean(table**2),
             "That is the sum: take the mean.": np.sum(errors**2),
             "That is the root of it.": np.sqrt(np.mean(errors**2)),
+            "That is the mean absolute error: square.": np.mean(np.abs(errors)),
+            "The errors are averaged before they are squared: square each.": np.mean(errors) ** 2,
+            "Half of it: this loss has no factor of its own.": np.mean(errors**2) / 2,
+            "That divides by n - 1: a mean divides by n.": np.sum(errors**2) / max(n - 1, 1) + (n == 1),
             "One error for each rating: take their mean.": errors**2,
         },
         cause="Print the shapes of both before you subtract.",
@@ -191,7 +283,7 @@ def _honest(loud_loss: Callable, predicted: np.ndarray, values: np.ndarray) -> N
     agree(given.grad, (2 * errors / n).reshape(predicted.shape), f"the gradient of {what}")
 
 
-@exercise(5, "bug hunt: gradients that pile up")
+@exercise(5, "bug hunt: gradients that pile up", found=("piling", "repaired"))
 def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> str:
     """Steps of a model that may come with old gradients, against gradients by hand."""
     guessed(guess, tuple((one, other) for one in ("piling", "repaired") for other in ("piling", "repaired")))
@@ -199,7 +291,7 @@ def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> s
         model, columns = _model_and_ratings(rng)
         start, lr, steps = _tables(model), rng.uniform(0.005, 0.02), 3 + number % 3
         old = (np.zeros_like(start[0]), np.zeros_like(start[1]))
-        if number % 2:  # every other model has been used before
+        if number % 2 == 0:  # every other model has been used before
             model(*columns[:2]).sum().backward()
             old = tuple(np.array(table.grad.tolist()) for table in model.parameters() if table.grad is not None)
         repaired(model, *columns, lr, steps)
@@ -215,6 +307,14 @@ def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> s
             "The model came with a gradient of an earlier use: forget before the first backward, too.": after(old=old),
             "The gradient of the start was used for every step: predict anew in each.": after(frozen=True),
             "This is one step: the loop ends too early.": after(groups[:1]),
+            "One step too many.": after([*groups, groups[0]]),
+            "One step too few.": after(groups[1:]),
+            "Uphill? The optimiser itself goes down the gradient of the loss.": after(factor=-2.0),
+            "Half of each step: the loss is e², without a factor of its own.": after(factor=1.0),
+            "The rate is not the one that is given: `lr` is the optimiser's.":
+                _descended(start[0], start[1], columns, 0.01, groups),
+            "A memory that fades is lesson 05's momentum: here each step follows its own gradient alone.":
+                after(kept=0.9),
             "With the mean each step is divided by the number of ratings: this loop sums.":
                 after(factor=2 / len(columns[2])),
             "A rate that shrinks? It is lr in each step.": after(kept=-1.0),

@@ -14,7 +14,7 @@ from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, guessed, require, some_ratings
 
 
-@exercise(1, "ask again and again")
+@exercise(1, "ask again and again", found="fall")
 def ask_again_and_again(guess: str, in_turns: Callable, seed: int = 0) -> str:
     """Rounds of damped averages against a reference, and many rounds against the exact solution."""
     guessed(guess, ("fall", "same", "rise"))
@@ -35,6 +35,14 @@ def ask_again_and_again(guess: str, in_turns: Callable, seed: int = 0) -> str:
                 "Each answer was added to the one before: a bias is what the other side leaves, not what both leave.":
                     _turns(part, damping, rounds, "added"),
                 "One round too many.": _turns(part, damping, rounds + 1),
+                "One round too few.": _turns(part, damping, rounds - 1),
+                "These are medians: an average is a mean.": _turns(part, damping, rounds, "medians"),
+                "The users are not damped: both sides are.": _turns(part, damping, rounds, "users undamped"),
+                "The films are not damped: both sides are.": _turns(part, damping, rounds, "films undamped"),
+                "Divided by the damping alone: by the number of ratings plus the damping.":
+                    _turns(part, damping, rounds, "by damping"),
+                "Twice as much damping: the number of ratings plus `damping`, once.": _turns(part, 2 * damping, rounds),
+                "A damping of 5, where the function is given one.": _turns(part, 5.0, rounds),
             },
         )  # fmt: skip
     for rng in cases(seed, 3):
@@ -63,11 +71,18 @@ def _turns(part: Ratings, damping: float, rounds: int, mistake: str = "") -> tup
             left = rest - known[others]
             if mistake == "added":
                 left = left - biases[ids]
-            answer = baselines._offsets(ids, left, len(biases), damping)
-            if mistake == "sums":
-                answer = np.bincount(ids, left, minlength=len(biases))
+            undamped = mistake == ("users undamped" if one == "users" else "films undamped")
+            answer = baselines._offsets(ids, left, len(biases), 0 if undamped else damping)
+            if mistake in ("sums", "by damping"):
+                answer = np.bincount(ids, left, minlength=len(biases)) / (1 if mistake == "sums" else damping)
+            if mistake == "medians":
+                answer = _medians(ids, left, len(biases))
             sides[one] = ids, answer + (biases if mistake == "added" else 0)
     return sides["users"][1], sides["items"][1]
+
+
+def _medians(groups: np.ndarray, rest: np.ndarray, n: int) -> np.ndarray:
+    return np.array([np.median(rest[groups == g]) if (groups == g).any() else 0.0 for g in range(n)])
 
 
 def _at_once(part: Ratings, damping: float) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +93,7 @@ def _at_once(part: Ratings, damping: float) -> tuple[np.ndarray, np.ndarray]:
     return both[: part.n_users], both[part.n_users :]
 
 
-@exercise(2, "how many ratings make a bias")
+@exercise(2, "how many ratings make a bias", found=0.4)
 def how_many_ratings_make_a_bias(guess: float, halves: Callable, within_over_between: Callable, seed: int = 0) -> str:
     """Correlation of two halves' means for films of some count, and the ratio that it implies."""
     guessed(guess, (0.1, 0.4, 0.7, 0.9))
@@ -96,6 +111,15 @@ def how_many_ratings_make_a_bias(guess: float, halves: Callable, within_over_bet
                 "The lower bound counts, too.": _halves(part, lowest + 1, lowest + 8, draw),
                 "Damped: the plain means are asked for here.": _halves(*asked, damping=5),
                 "That is the number of ratings in both halves: give the mean in a half.": (right[0], 2 * right[1]),
+                "One half with so many is enough here: both must have them.": _halves(*asked, counted="either"),
+                "That is the number of films: give the mean number of their ratings.": (right[0], _films(*asked)),
+                "That is the covariance: divide by both standard deviations.": (_halves(*asked, of=np.cov)[0], right[1]),
+                "These are ranks' correlation: the means themselves are asked for.":
+                    (_halves(*asked, of=lambda *x: np.corrcoef(*np.argsort(np.argsort(x))))[0], right[1]),
+                "These are sums of offsets, not their means: sums grow with the number of ratings.":
+                    (_halves(*asked, sums=True)[0], right[1]),
+                "The other way round: first the correlation.": right[::-1],
+                "That is the seed 0's split: hand on `seed`.": _halves(part, lowest, lowest + 8, 0),
                 "That is the square of the correlation.": (right[0] ** 2, right[1]),
                 "np.corrcoef gives a table: take one of the two numbers off its diagonal.":
                     (np.array([[1, right[0]], [right[0], 1]]), right[1]),
@@ -117,13 +141,25 @@ def how_many_ratings_make_a_bias(guess: float, halves: Callable, within_over_bet
     return "five simulated catalogues, five ratios"
 
 
-def _halves(part, lowest, highest, seed, counted="each", damping=0.0) -> tuple[float, float]:
+def _halves(
+    part, lowest, highest, seed, counted="each", damping=0.0, of=np.corrcoef, sums=False,
+) -> tuple[float, float]:  # fmt: skip
     both = splits.random_split(part, test=0.5, seed=seed)
     counts = np.array([half.item_counts for half in both])
-    judged = {"each": counts, "together": counts.sum(axis=0, keepdims=True), "first": counts[:1]}[counted]
-    films = ((judged >= lowest) & (judged <= highest)).all(axis=0)
+    judged = {"each": counts, "together": counts.sum(axis=0, keepdims=True), "first": counts[:1], "either": counts}[
+        counted
+    ]
+    inside = (judged >= lowest) & (judged <= highest)
+    films = inside.any(axis=0) & (counts > 0).all(axis=0) if counted == "either" else inside.all(axis=0)
     means = [baselines.item_means(half, damping).item_biases[films] for half in both]
-    return np.corrcoef(*means)[0, 1], counts[:, films].mean()
+    if sums:
+        means = [mean * count[films] for mean, count in zip(means, counts, strict=True)]
+    return of(*means)[0, 1], counts[:, films].mean()
+
+
+def _films(part, lowest, highest, seed) -> int:
+    counts = np.array([half.item_counts for half in splits.random_split(part, test=0.5, seed=seed)])
+    return int(((counts >= lowest) & (counts <= highest)).all(axis=0).sum())
 
 
 @exercise(3, "bug hunt: twice generous")
@@ -156,6 +192,17 @@ def twice_generous(colleagues: float, right: float, once_generous: Callable, see
                     (users, _mean(part.items, rest - users[part.users], part.n_items)),
                 "Now neither side has what both share: take it off one of them only.":
                     (expected[0], _mean(part.items, rest - users[part.users], part.n_items)),
+                "These are medians: each bias is a mean.":
+                    (_medians(part.users, rest - _medians(part.items, rest, part.n_items)[part.items], part.n_users),
+                     _medians(part.items, rest, part.n_items)),
+                "Sums, not means: divide by the number of ratings.":
+                    (np.bincount(part.users, rest - films[part.items], part.n_users),
+                     np.bincount(part.items, rest, part.n_items)),
+                "The mean is still in it: subtract mu from the ratings first.":
+                    (_mean(part.users, part.values - _mean(part.items, part.values, part.n_items)[part.items], part.n_users),
+                     _mean(part.items, part.values, part.n_items)),
+                "The film's bias was added, where b_u is what it leaves: subtract it.":
+                    (_mean(part.users, rest + films[part.items], part.n_users), films),
                 "Each is halved: that is right for the single pair alone.": (users / 2, films / 2),
                 "b_i and b_u are the other way round: b_u first.": (films, expected[0]),
                 "These are damped.": _pair(baselines.average_biases(part, damping=5)),
@@ -175,7 +222,7 @@ def _pair(factors) -> tuple[np.ndarray, np.ndarray]:
     return factors.user_biases, factors.item_biases
 
 
-@exercise(4, "do factors repeat the biases?")
+@exercise(4, "do factors repeat the biases?", found="most")
 def do_factors_repeat_the_biases(guess: str, explained: Callable, seed: int = 0) -> str:
     """Explained variance of made-up factors, and that mixing their columns does not change it."""
     guessed(guess, ("little", "half", "most"))
@@ -196,6 +243,11 @@ def do_factors_repeat_the_biases(guess: str, explained: Callable, seed: int = 0)
                 "That is the share left over: 1 minus it.": 1 - right,
                 "That is its root, a correlation: give the share.": np.sqrt(max(right, 0)),
                 "That is the variance explained: divide by that of the biases.": right * b.var(),
+                "A share of the standard deviation: a variance is its square.": 1 - np.sqrt(max(1 - right, 0)),
+                "Adjusted for the number of columns: the plain share is asked for.":
+                    1 - (1 - right) * (n - 1) / (n - k - 1),
+                "That is the mean over the columns, each on its own: ask what all explain together.": (columns**2).mean(),
+                "The first column alone: all of them together.": columns[0] ** 2,
             },
             cause="Compare by hand: 1 - left.var() / biases.var(), with what is left by the best weights.",
         )  # fmt: skip

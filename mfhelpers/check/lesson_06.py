@@ -14,14 +14,15 @@ from ..models.factors import Factors
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
 
 
-@exercise(1, "find the bend")
+@exercise(1, "find the bend", found="left")
 def find_the_bend(guess: str, find_bend: Callable, seed: int = 0) -> str:
-    """A fixed cost and a cost for each rating, by least squared relative errors."""
+    """A fixed time and a time for each rating, by least squared relative errors."""
     guessed(guess, ("left", "right", "nowhere"))
     agree(
         find_bend([1, 100, 1000], [40.2, 60.0, 240.0]), (40.0, 0.2, 200.0), "a, b and the bend of times 40 + 0.2 n",
         {
             "np.polyfit gives the slope first: a is the height at 0.": (0.2, 40.0, 0.005),
+            "That is the time at the bend, 2 a. The number of ratings is asked for.": (40.0, 0.2, 80.0),
             "At the bend a = b n: which of the two is divided by the other?": (40.0, 0.2, 0.005),
         },
     )  # fmt: skip
@@ -33,6 +34,10 @@ def find_the_bend(guess: str, find_bend: Callable, seed: int = 0) -> str:
             each, fixed = np.polyfit(sizes, micros, 1, w=weights[0] if weights else None)
             return fixed, each, fixed / each
 
+        ends = (micros[-1] - micros[0]) / (sizes[-1] - sizes[0])
+        power, height = np.polyfit(np.log(sizes), np.log(micros), 1)
+        a, b, _ = fitted(1 / micros)
+
         agree(
             find_bend(list(sizes), list(micros)), fitted(1 / micros), "a, b and the bend of times that scatter",
             {
@@ -43,13 +48,19 @@ def find_the_bend(guess: str, find_bend: Callable, seed: int = 0) -> str:
                     fitted(1 / np.sqrt(micros)),
                 "Weighed by the times: the largest counts even more. Divide by them.": fitted(micros),
                 "Weighed by the number of ratings: divide by the times.": fitted(1 / sizes),
+                "The first time and the last drew this line: fit all of them.":
+                    (micros[0] - ends * sizes[0], ends, micros[0] / ends - sizes[0]),
+                "The first time is not the fixed one: it has ratings in it, too.": (micros[0], b, micros[0] / b),
+                "A line through the logarithms is a power of n: fit a + b n itself.":
+                    (np.exp(height), power, np.exp(height) / power),
+                "That is the time at the bend, 2 a. The number of ratings is asked for.": (a, b, 2 * a),
             },
             cause="Is it one line through all times, with errors relative to the times?",
         )  # fmt: skip
     return "an exact line, 20 that scatter"
 
 
-@exercise(2, "add up by row")
+@exercise(2, "add up by row", found="slower")
 def add_up_by_row(guess: str, add_by_row: Callable, seed: int = 0) -> str:
     """Every move arrives at its row, as with np.add.at."""
     guessed(guess, ("faster", "same", "slower"))
@@ -79,9 +90,25 @@ def _added(add_by_row: Callable, P: np.ndarray, rows: np.ndarray, moves: np.ndar
             "Of a row that comes twice, the first move alone has arrived.": first,
             "These are means of each row's moves: it is their sum that counts.": P + (right - P) / each,
             "The sums are right, but they have replaced P: add them to it.": right - P,
+            "The moves are taken off: add them.": 2 * P - right,
+            "The moves have replaced the rows, where they are to be added.": _set(P, rows, moves),
+            "Each row has got all moves of the batch: moves[n] belongs to row rows[n].": P + moves.sum(axis=0),
+            "The moves went to the rows 0, 1, 2 …: moves[n] belongs to row rows[n].": _in_order(P, moves),
         },
         cause="Which rows differ: those that come once, or those that come twice?", tolerance=1e-5,
     )  # fmt: skip
+
+
+def _set(P: np.ndarray, rows: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    P = P.copy()
+    P[rows] = moves
+    return P
+
+
+def _in_order(P: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    P, n = P.copy(), min(len(P), len(moves))
+    P[:n] += moves[:n]
+    return P
 
 
 @exercise(3, "a batch that is too large")
@@ -93,12 +120,21 @@ def a_batch_that_is_too_large(left: tuple, capped_step: Callable, seed: int = 0)
             "Only one of the two biases has moved here: both stand in the prediction.": (0.0, 0.5, 0.75),
             "The sign: an error is the rating minus the prediction, and the prediction rose by 2 s.": (1.0, 0.0, -0.5),
             "That is how far the prediction moved: how much of the error of 1 is left?": (2.0, 1.0, 0.5),
+            "Both move at once, each by s of the same error of 1, and not one after the other.": (0.0, 0.25, 0.5625),
+            "The sign counts: -1 is an error as large as before, on the other side.": (1.0, 0.0, 0.5),
+            "These are squares: the error itself is asked for.": (1.0, 0.0, 0.25),
         },
         secret=True,
     )  # fmt: skip
-    square = Ratings([0, 0, 1, 1], [0, 1, 0, 1], [4, 4, 4, 4], 2, 2, (1, 5, 1))
-    zeros = Factors(3.0, np.zeros(2), np.zeros(2), np.zeros((2, 1)), np.zeros((2, 1)))
-    _stepped(capped_step, square, zeros, 1.0, "P and Q after four errors of +1 at a rate of 1")
+    four = Ratings([0, 0, 0, 1], [0, 1, 2, 0], [4, 4, 4, 4], 2, 3, (1, 5, 1))
+    zeros = Factors(3.0, np.zeros(2), np.zeros(3), np.zeros((2, 1)), np.zeros((3, 1)))
+    _stepped(
+        capped_step,
+        four,
+        zeros,
+        0.4,
+        "P and Q after errors of +1, three of one user and one of another, at a rate of 0.4",
+    )
     for rng in cases(seed):
         part = some_ratings(rng)
         biases = [rng.normal(0, 0.3, n) for n in (part.n_users, part.n_items)]
@@ -144,6 +180,11 @@ def _stepped(capped_step: Callable, part: Ratings, start: Factors, lr: float, wh
             "Nothing but the cap: where `lr` is less than 0.5 / n, it stays.": moved(0.5 / n_u, 0.5 / n_i),
             "This goes the whole way, 1 / n: two biases would go it together.":
                 moved(*((1 / n).clamp(max=lr) for n in (n_u, n_i))),
+            "The rate is divided by n here: a cap is the smaller of `lr` and 0.5 / n.": moved(every / n_u, every / n_i),
+            "Half of each step: rate times e times the other row.": moved(*(rate / 2 for rate in capped)),
+            "Uphill: the error is the rating minus the prediction, so add.": moved(*(-rate for rate in capped)),
+            "Films have not moved: both tables do.": (moved(*capped)[0], Q),
+            "Users have not moved: both tables do.": (P, moved(*capped)[1]),
             "The larger of `lr` and 0.5 / n: a cap is the smaller.":
                 moved(*((0.5 / n).clamp(min=lr) for n in (n_u, n_i))),
             "n is the number of ratings of the row, not of the batch.":

@@ -14,65 +14,79 @@ from ..data import splits
 from ..data.ratings import Ratings
 from ..models import metrics
 from ..models.truth import simulate_ratings
-from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
+from .feedback import Together, agree, cases, exercise, fail, guessed, require, some_ratings
+from .lesson_08 import KEYS
 
 
-@exercise(1, "read a table")
+@exercise(1, "read a table", found=45)
 def read_a_table(guess: Any, turned: Callable, seed: int = 0) -> str:
     """Shares of turned orders: by hand for three splits, then random errors."""
     guessed(guess, (5, 25, 45))
     by_hand = np.array([0.92, 0.94, 0.99]), np.array([0.91, 0.95, 0.96])
-    _turned(turned, by_hand[0], by_hand[1], "the shares for 0.92, 0.94, 0.99 against 0.91, 0.95, 0.96")
-    for rng in cases(seed):
-        hard = rng.normal(0, 0.01, int(rng.integers(3, 9)))
-        one, other = 0.9 + hard + rng.normal(0, 0.008, (2, len(hard)))
-        _turned(turned, one, other, "the shares for random errors")
+    with Together() as same:
+        _turned(same, turned, *by_hand, "the shares for 0.92, 0.94, 0.99 against 0.91, 0.95, 0.96")
+        for rng in cases(seed):
+            hard = rng.normal(0, 0.01, int(rng.integers(3, 9)))
+            one, other = 0.9 + hard + rng.normal(0, 0.008, (2, len(hard)))
+            _turned(same, turned, one, other, "the shares for random errors")
     return "a case by hand, 20 at random"
 
 
-def _turned(turned: Callable, one: np.ndarray, other: np.ndarray, what: str) -> None:
+def _turned(same: Together, turned: Callable, one: np.ndarray, other: np.ndarray, what: str) -> None:
     apart = np.subtract.outer(one, other) * np.sign(one.mean() - other.mean())
-    same, n = np.eye(len(one), dtype=bool), len(one)
-    inside, outside = (apart[same] < 0), (apart[~same] < 0)
-    right = np.array([inside.mean(), outside.mean()])
-    agree(
+    diagonal, n = np.eye(len(one), dtype=bool), len(one)
+    inside, outside = (apart[diagonal] < 0), (apart[~diagonal] < 0)
+    right, raw = np.array([inside.mean(), outside.mean()]), np.subtract.outer(one, other)
+    same.agree(
         turned(one.copy(), other.copy()), right, what,
         {
-            "These are those that keep the order: turned are the others." if one.mean() > other.mean() else
-            "Here it is `one` that is lower on the whole: turned is what differs from the order of the two means.":
-                1 - right,
+            "These are those that keep the order: turned are the others.": 1 - right,
+            "Which of the two is lower on the whole differs: turned is what differs from the order of the two means.":
+                np.array([(raw[diagonal] < 0).mean(), (raw[~diagonal] < 0).mean()]),
+            "Which of the two is higher on the whole differs: turned is what differs from the order of the two means.":
+                np.array([(raw[diagonal] > 0).mean(), (raw[~diagonal] > 0).mean()]),
+            "Each split of `one` with each other split of `other`: here only those that come later.":
+                np.array([right[0], (apart[np.triu_indices(n, 1)] < 0).mean()]),
+            "Only neighbouring splits are compared here: each with each other one.":
+                np.array([right[0], (apart[np.arange(n), np.arange(n) - 1] < 0).mean()]),
             "Pairs of different splits leave out those of the same split.": np.array([right[0], (apart < 0).mean()]),
             "Of how many? There are n (n - 1) pairs of different splits.": np.array([right[0], outside.sum() / n**2]),
             "These are numbers of pairs: divide each by how many there are.": np.array([inside.sum(), outside.sum()]),
-            "In percent: a share is between 0 and 1.": 100 * right,
+            "In per cent: a share is between 0 and 1.": 100 * right,
             "Different splits first? The same split comes first.": right[::-1],
         },
         cause="Write down the table of differences for three splits, and mark those of the other sign.",
     )  # fmt: skip
 
 
-@exercise(2, "bug hunt: a scale too narrow")
-def a_scale_too_narrow(guess: str, cost_of_the_slip: Callable, seed: int = 0) -> str:
-    """Costs of a limit that is too high: two predictions by hand, then random ones on half stars."""
+@exercise(2, "bug hunt: a scale too narrow", found="nothing")
+def a_scale_too_narrow(guess: str, effect_of_the_slip: Callable, seed: int = 0) -> str:
+    """What a limit that is too high does to the RMSE: two predictions by hand, then random ones."""
     guessed(guess, ("nothing", "a thousandth", "a hundredth"))
-    exam = Ratings([0, 0], [0, 1], [0.5, 4], 1, 2, (0.5, 5, 0.5))
-    _slip(cost_of_the_slip, np.array([0.2, 4.0]), exam, 1, "the cost if 0.2 and 4 are predicted for 0.5 and 4")
+    test_part = Ratings([0, 0], [0, 1], [0.5, 4], 1, 2, (0.5, 5, 0.5))
+    _slip(effect_of_the_slip, np.array([0.2, 4.0]), test_part, 1, "the effect if 0.2 and 4 are predicted for 0.5 and 4")
     for rng in cases(seed):
         values = rng.choice(np.arange(0.5, 5.5, 0.5), 30)
-        exam = Ratings(np.zeros(30, int), np.arange(30), values, 1, 30, (0.5, 5, 0.5))
-        _slip(cost_of_the_slip, rng.normal(2.5, 1.8, 30), exam, rng.choice([1.0, 1.5]), "the cost for random ratings")
-    return "two predictions by hand, 20 random exams"
+        test_part = Ratings(np.zeros(30, int), np.arange(30), values, 1, 30, (0.5, 5, 0.5))
+        _slip(
+            effect_of_the_slip,
+            rng.normal(2.5, 1.8, 30),
+            test_part,
+            rng.choice([1.0, 1.5]),
+            "the effect for random ratings",
+        )
+    return "two predictions by hand, 20 random test sets"
 
 
-def _slip(cost_of_the_slip: Callable, predicted: np.ndarray, exam: Ratings, low: float, what: str) -> None:
-    values, right_low, high = exam.values.astype(np.float64), exam.scale.low, exam.scale.high
+def _slip(effect_of_the_slip: Callable, predicted: np.ndarray, test_part: Ratings, low: float, what: str) -> None:
+    values, right_low, high = test_part.values.astype(np.float64), test_part.scale.low, test_part.scale.high
 
     def error(at, top=high, values=values):
         return np.sqrt(np.mean((np.clip(predicted, at, top) - values) ** 2))
 
     wrong, right, n = error(low), error(right_low), int((predicted < low).sum())
     agree(
-        cost_of_the_slip(predicted.copy(), exam, low), np.array([wrong - right, n]), what,
+        effect_of_the_slip(predicted.copy(), test_part, low), np.array([wrong - right, n]), what,
         {
             "The sign: that of the slip minus the right one, so that a slip which harms is positive.": [right - wrong, n],
             "Squares: take the root of each mean before you subtract.": [wrong**2 - right**2, n],
@@ -83,13 +97,21 @@ def _slip(cost_of_the_slip: Callable, predicted: np.ndarray, exam: Ratings, low:
                 [error(low, np.inf) - error(right_low, np.inf), n],
             "How many *differ* between the two clippings?":
                 [wrong - right, (np.clip(predicted, low, high) != predicted).sum()],
-            "A number of predictions, not a share.": [wrong - right, n / len(exam)],
+            "A number of predictions, not a share.": [wrong - right, n / len(test_part)],
+            "Mean absolute errors: square, then average, then take the root.":
+                [np.mean(np.abs(np.clip(predicted, low, high) - values))
+                 - np.mean(np.abs(np.clip(predicted, right_low, high) - values)), n],
+            "That is the RMSE with the slip: subtract the right one.": [wrong, n],
+            "The other way round: first the difference of the RMSEs.": [n, wrong - right],
+            "Those below the scale are counted: all below `low` differ between the two clippings.":
+                [wrong - right, (predicted < right_low).sum()],
+            "`low` is the limit of the slip, and not always 1.": [error(1) - right, int((predicted < 1).sum())],
         },
         cause="Clip twice, and compute an RMSE of each against the ratings as they are.",
     )  # fmt: skip
 
 
-@exercise(3, "folds over cells")
+@exercise(3, "folds over cells", found=100)
 def folds_over_cells(guess: Any, cell_folds: Callable, seed: int = 0) -> str:
     """Folds of small tables: each rating tested once, by the place of its cell and not that in the list."""
     guessed(guess, (10, 100, 1000))
@@ -122,7 +144,32 @@ def folds_over_cells(guess: Any, cell_folds: Callable, seed: int = 0) -> str:
     widest = max(map(np.ptp, sizes))
     require(widest > 1, "the sizes of ten drawings", "of chance: some ratings more in one fold than in another", "all equal",
             "Equal sizes are those of folds over ratings. Draw over the cells, gaps included.")  # fmt: skip
+    _each_cell_on_its_own(cell_folds, np.random.default_rng([seed, 10]))
     return "ten small tables: each rating tested once, and its fold is that of its cell"
+
+
+def _each_cell_on_its_own(cell_folds: Callable, rng: np.random.Generator) -> None:
+    """Ratings that share a user, a film or a badly made number must not always share a fold."""
+    groups = {
+        "A whole user goes to one fold here: draw for each cell on its own.": lambda users, items, *_: users,
+        "A whole film goes to one fold here: draw for each cell on its own.": lambda users, items, *_: items,
+    } | KEYS
+    for n_users, n_items in ((14, 24), (24, 14)):
+        ratings = some_ratings(rng, n_users, n_items)
+        drawn = []
+        for seed in range(8):
+            fold_of = np.empty(n_users * n_items, int)
+            for number, fold in enumerate(cell_folds(ratings, 4, seed)):
+                fold_of[_numbers(fold, ratings)[1]] = number
+            drawn.append(fold_of[_pairs(ratings)])
+        for hint, key in groups.items():
+            order = np.argsort(keys := key(ratings.users, ratings.items, n_users, n_items), kind="stable")
+            shared = np.diff(keys[order]) == 0
+            together = (np.diff(np.array(drawn)[:, order], axis=1) == 0).all(axis=0)
+            require(
+                not shared.any() or not together[shared].all(), "two cells that share a fold in eight drawings out of eight",
+                "by chance, once in some thousands", f"in all of {shared.sum()} cases", hint,
+            )  # fmt: skip
 
 
 def _numbers(fold: Any, ratings: Ratings) -> tuple[np.ndarray, np.ndarray]:
@@ -138,41 +185,51 @@ def _pairs(part: Ratings) -> np.ndarray:
     return part.users * part.n_items + part.items
 
 
-@exercise(4, "Surprise's SVD++")
+@exercise(4, "Surprise's SVD++", found=60)
 def svdpp_of_surprise(guess: Any, rows_added: Callable, seed: int = 0) -> str:
     """Rows that a loop and a product add up: counted one by one."""
     guessed(guess, (3, 15, 60))
     three_and_one = Ratings([0, 0, 0, 1], [0, 1, 2, 0], [5, 3, 1, 4], 3, 3, (1, 5, 1))
     parts = [("one user with three ratings, one with one", three_and_one)]
     parts += [("random ratings", some_ratings(rng)) for rng in cases(seed)]
-    for what, train in parts:
-        films = {u: train.items[train.users == u] for u in range(train.n_users)}
-        loop = sum(1 for u in train.users.tolist() for _ in films[u])
-        right, n = np.array([loop, len(train)]), len(train)
-        agree(
-            rows_added(train), right, f"the rows added for {what}",
-            {
-                "For each user once? The loop comes back for every rating of that user.": np.array([n, n]),
-                "Only the films that u has rated are added up, not all.": np.array([n * train.n_items, n]),
-                "These are squares of films' counts: N(u) is the films of a user.":
-                    np.array([np.sum(train.item_counts**2), n]),
-                "All ratings for each rating? Only those of the same user.": np.array([n**2, n]),
-                "Product first? The loop comes first.": right[::-1],
-                "X has a number at each rated pair, so its product has one row for each of those.":
-                    np.array([loop, train.n_users * train.n_items]),
-            },
-        )  # fmt: skip
+    with Together() as same:
+        for what, train in parts:
+            films = {u: train.items[train.users == u] for u in range(train.n_users)}
+            loop = sum(1 for u in train.users.tolist() for _ in films[u])
+            right, n = np.array([loop, len(train)]), len(train)
+            same.agree(
+                rows_added(train), right, f"the rows added for {what}",
+                {
+                    "For each user once? The loop comes back for every rating of that user.": np.array([n, n]),
+                    "Only the films that u has rated are added up, not all.": np.array([n * train.n_items, n]),
+                    "These are squares of films' counts: N(u) is the films of a user.":
+                        np.array([np.sum(train.item_counts**2), n]),
+                    "All ratings for each rating? Only those of the same user.": np.array([n**2, n]),
+                    "Product first? The loop comes first.": right[::-1],
+                    "The rated film itself is in N(u), too.": np.array([loop - n, n]),
+                    "Each pair of films once? The loop adds up all of N(u) at each of its ratings.":
+                        np.array([(loop - n) / 2, n]),
+                    "For each user all other users' rows? N(u) has the films of one user.": np.array([n * train.n_users, n]),
+                    "That is the number of users: the product has a row for each rated pair.":
+                        np.array([loop, train.n_users]),
+                    "That is the number of films: the product has a row for each rated pair.":
+                        np.array([loop, train.n_items]),
+                    "Numbers, not rows: a row of k numbers is one row.": 20 * right,
+                    "X has a number at each rated pair, so its product has one row for each of those.":
+                        np.array([loop, train.n_users * train.n_items]),
+                },
+            )  # fmt: skip
     return "one case by hand, 20 at random, counted one by one"
 
 
 @exercise(5, "enter your own")
 def enter_your_own(settings: Any, method: Callable, seed: int = 0) -> str:
-    """What an entry must have: settings, predictions that depend on the pair alone, and no sight of the exam."""
+    """What an entry must have: settings, predictions that depend on the pair alone, and no sight of the test set."""
     require(isinstance(settings, (list, tuple)) and 1 <= len(settings) <= 3, "your settings", "a list of one to three",
             settings, "All entries choose among three.")  # fmt: skip
     names = sorted(set(_seen_from(method)))
     require(not names, "what your method can see", "`train` alone", ", ".join(names),
-            "It names ratings from outside: the exam's are among them. Take everything from `train`.")  # fmt: skip
+            "It names ratings from outside: those of the test set are among them. Take everything from `train`.")  # fmt: skip
     whole, _ = simulate_ratings(120, 80, 3000, seed=seed)
     train, test = splits.random_split(whole, seed=seed)
     train = train[(train.users != 0) & (train.items != 0)]  # a user and a film that nobody has met

@@ -20,11 +20,11 @@ from .feedback import agree, cases, exercise, fail, guessed, require
 TAG = "RMSE/validation"
 
 
-@exercise(1, "the smoothed minimum")
+@exercise(1, "the smoothed minimum", found="later")
 def the_smoothed_minimum(guess: str, smoothed: Callable, seed: int = 0) -> str:
     """Smoothing by hand, of a constant, and of random curves."""
     guessed(guess, ("earlier", "same", "later"))
-    _smoothing(smoothed, np.array([4.0, 2.0]), 0.5, "what is drawn of 4, 2 with a weight of 0.5")
+    _smoothing(smoothed, np.array([4.0, 2.0]), 0.2, "what is drawn of 4, 2 with a weight of 0.2")
     _smoothing(smoothed, np.full(5, 3.0), 0.6, "what is drawn of 3, 3, 3, 3, 3")
     for rng in cases(seed):
         values = rng.uniform(0.9, 1.2, int(rng.integers(1, 9)))
@@ -55,8 +55,17 @@ def _smoothing(smoothed: Callable, values: np.ndarray, weight: float, what: str)
             "The weight is that of what came before: the new value has 1 - w.": swapped,
             "t counts from 1: the first value is divided by 1 - w.": sums(values, weight) / (1 - weight ** (t + 1)),
             "These are the values as they were.": values,
+            "That is the mean of all values so far: later ones weigh more.": np.cumsum(values) / t,
+            "The divisor is 1 - w at every step: it is 1 - w^t.": sums(values, weight) / (1 - weight),
+            "The new value has no weight of its own: it is multiplied by 1 - w.":
+                sums(values / (1 - weight), weight) / (1 - weight**t),
+            "What is drawn is one behind: add the new value to s first.":
+                np.r_[0, sums(values, weight)[:-1]] / (1 - weight**t),
+            "1 - w^t, and not (1 - w)^t: the power belongs to w.": sums(values, weight) / (1 - weight) ** t,
+            "That is the last number alone: give what is drawn at each step.":
+                (sums(values, weight) / (1 - weight**t))[-1],
         },
-        cause="For one weight and two values: s is 0.5 · 4 = 2, drawn as 2 / 0.5; then 0.5 · 2 + 0.5 · 2 = 2, drawn as 2 / 0.75.",
+        cause="For 4 and 2 with a weight of 0.2: s is 0.8 · 4 = 3.2, drawn as 3.2 / 0.8; then 0.2 · 3.2 + 0.8 · 2 = 2.24, drawn as 2.24 / 0.96.",
     )  # fmt: skip
 
 
@@ -109,7 +118,7 @@ def _begins(beginnings: Callable, steps: np.ndarray, what: str) -> None:
     )  # fmt: skip
 
 
-@exercise(3, "a rate that changes")
+@exercise(3, "a rate that changes", found="lower")
 def a_rate_that_changes(guess: str, falling: Callable, seed: int = 0) -> str:
     """Half a cosine, against PyTorch's own scheduler."""
     import torch
@@ -135,6 +144,13 @@ def a_rate_that_changes(guess: str, falling: Callable, seed: int = 0) -> str:
                 "A straight line: it should start and end flat.": 1 - t,
                 "It rises: the sign of the cosine.": (1 - np.cos(np.pi * t)) / 2,
                 "Degrees? np.cos takes radians.": (1 + np.cos(180 * t)) / 2,
+                "A whole cosine comes up again: the angle goes to π.": (1 + np.cos(2 * np.pi * t)) / 2,
+                "It begins below 1: before the first epoch none is done.":
+                    (1 + np.cos(np.pi * (np.arange(epochs + 1) + 1) / epochs)) / 2,
+                "It does not come down to 0: after all epochs the angle is π.":
+                    (1 + np.cos(np.pi * np.arange(epochs + 1) / (epochs + 1))) / 2,
+                "That is the rate itself, from 0.01: the share of the first rate is asked for.":
+                    0.01 * (1 + np.cos(np.pi * t)) / 2,
                 "It comes down to 0 one epoch too soon: after all epochs, not before the last.":
                     (1 + np.cos(np.pi * np.arange(epochs + 1) / (epochs - 1))) / 2,
             },
@@ -143,7 +159,7 @@ def a_rate_that_changes(guess: str, falling: Callable, seed: int = 0) -> str:
     return "five lengths, as PyTorch's CosineAnnealingLR"
 
 
-@exercise(4, "your own tag")
+@exercise(4, "your own tag", found="first")
 def your_own_tag(guess: str, slope: Callable, log_slopes: Callable, seed: int = 0) -> str:
     """Slopes of known predictions, then those of ALS as read from the file."""
     guessed(guess, ("first", "last", "between"))
@@ -156,11 +172,12 @@ def your_own_tag(guess: str, slope: Callable, log_slopes: Callable, seed: int = 
               _wrong_slopes(predicted, values), tolerance=1e-4)  # fmt: skip
     ratings, _ = simulate_ratings(60, 40, 900, seed=seed)
     train, valid = splits.random_split(ratings, seed=seed)
-    expected, on_train = [], []
+    expected, on_train, turned = [], [], []
 
     def watch(factors):
         for part, kept in ((valid, expected), (train, on_train)):
             kept.append(_slope(factors.predict(part.users, part.items), part.values))
+        turned.append(_slope(valid.values, factors.predict(valid.users, valid.items)))
 
     least_squares.als(train, 20, sweeps=4, watch=watch, progress=False)
     with _folder() as folder:
@@ -172,6 +189,8 @@ def your_own_tag(guess: str, slope: Callable, log_slopes: Callable, seed: int = 
             "On the training part? The slope is that of `valid`.": on_train,
             "The last sweep alone: write one in each call of `watch`.": expected[-1:],
             "The first sweep is missing.": expected[1:],
+            "The last sweep is missing: is the writer closed before it is written?": expected[:-1],
+            "The slope of the predictions over the ratings was written: x and y are the other way round.": turned,
         },
         cause="20 factors, and all else as mf.als has it.", tolerance=1e-3,
     )  # fmt: skip
@@ -193,11 +212,14 @@ def _wrong_slopes(predicted: np.ndarray, values: np.ndarray) -> dict[str, float]
     return {
         "That is the slope of the predictions over the ratings: x and y are the other way round.":
             _slope(values, predicted),
+        "That is the mean error: how much too low, not how steep.": float(np.mean(values - predicted)),
+        "That is the covariance: divide by the variance of the predictions.": float(np.cov(predicted, values, ddof=0)[0, 1]),
+        "That is the square of the correlation: a share, and no slope.": float(np.corrcoef(predicted, values)[0, 1] ** 2),
         "That is the constant: polyfit gives the slope first.": float(np.polyfit(predicted, values, 1)[1]),
         "That is the line through zero: it needs a constant.": float(predicted @ values / (predicted @ predicted)),
         "That is the correlation: how close to a line they are, not how steep it is.":
             float(np.corrcoef(predicted, values)[0, 1]),
-        "That is a ratio of spreads. A slope also counts how well the two go together.":
+        "That is a ratio of standard deviations. A slope also counts how well the two go together.":
             float(values.std() / predicted.std()),
     }  # fmt: skip
 

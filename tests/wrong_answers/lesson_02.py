@@ -28,7 +28,7 @@ def all_at_once(model, users, items, values, lr):
     optimizer.step()
 
 
-def by_heart(**options):
+def memorised(**options):
     def learn(fitting):
         start = {"mean": 2.5, "n_factors": 20} | options.get("start", {})
         model = mf.MatrixFactorization(fitting.n_users, fitting.n_items, **start)
@@ -45,12 +45,17 @@ def history(fitting):
     return how
 
 
-def fitted(kind=mf.MatrixFactorization, mean=None, patience=3, watch="valid", width=None, turned=False):
+def fitted(
+    kind=mf.MatrixFactorization, mean=None, patience=3, watch="valid", width=None, turned=False, epochs=100, judge="test",
+    clip=False, of_test=False,
+):  # fmt: skip
     def fitted_and_true(train, valid, test, truth, k):
-        level = train.values.mean() if mean is None else mean
+        level = (test if of_test else train).values.mean(dtype=np.float64) if mean is None else mean
         model = kind(train.n_users, train.n_items, width or k, mean=level)
-        mf.fit(model, train, valid if watch == "valid" else test, epochs=100, patience=patience)
-        errors = mf.rmse(model, test), mf.rmse(truth, test)
+        how = {} if epochs is None else {"epochs": epochs}
+        mf.fit(model, train, valid if watch == "valid" else test, patience=patience, **how)
+        part = {"test": test, "valid": valid, "train": train}[judge]
+        errors = mf.rmse(model, part, clip=clip), mf.rmse(truth, part, clip=clip)
         return errors[::-1] if turned else errors
 
     return fitted_and_true
@@ -61,23 +66,71 @@ def quiet_aim(values):
 
 
 def loud(predicted, values):
+    return (predicted.reshape(values.shape) - values).square().mean()
+
+
+def squeezed(predicted, values):
+    return (predicted.squeeze() - values).square().mean()
+
+
+def flattened(predicted, values):
     return (predicted.reshape(-1) - values).square().mean()
+
+
+def summed_over_columns(predicted, values):
+    return (predicted.reshape(len(predicted), -1).sum(-1) - values).square().mean()
+
+
+def at_the_mean(loss):
+    return lambda values: (np.full(len(values), values.mean()), loss(values))
+
+
+def loss_of(of_errors):
+    return lambda predicted, values: of_errors(predicted.reshape(values.shape) - values)
+
+
+def step_outside(model, users, items, values, lr):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for place in range(len(values)):
+        optimizer.zero_grad()
+        loss = (model(users[place], items[place]) - values[place]).square()
+    loss.backward()
+    optimizer.step()
+
+
+def first_alone(model, users, items, values, lr):
+    passing()(model, users[:1], items[:1], values[:1], lr)
+
+
+def mean_at_once(model, users, items, values, lr):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    (model(users, items) - values).square().mean().backward()
+    optimizer.step()
+
+
+def twice_over(model, users, items, values, lr):
+    for _ in range(2):
+        passing()(model, users, items, values, lr)
+
+
+def own_rate(function):
+    return lambda model, users, items, values, lr, *steps: function(model, users, items, values, 0.01, *steps)
 
 
 def to_column(predicted, values):
     return (predicted - values[:, None]).square().mean()
 
 
-def looping(forget, summed=True):
+def looping(forget, summed=True, momentum=0.0, factor=1.0, extra=0):
     def repaired(model, users, items, values, lr, steps):
-        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
         if forget == "once":
             optimizer.zero_grad()
-        for _ in range(steps):
+        for _ in range(steps + extra):
             if forget == "before":
                 optimizer.zero_grad()
             squares = (model(users, items) - values).square()
-            (squares.sum() if summed else squares.mean()).backward()
+            (factor * (squares.sum() if summed else squares.mean())).backward()
             if forget == "between":
                 optimizer.zero_grad()
             optimizer.step()
@@ -105,24 +158,50 @@ WRONG = {
         ((ROWS[0], ROWS[0], ROWS[2]), "without zero_grad nothing is forgotten"),
         ((*ROWS[:2], [[1, 1], [0, 0]]), "not a third"),
         ((*ROWS[:2], [[6.5, 6.5], [0, 0]]), "nothing is left of the earlier"),
+        ((*ROWS[:2], [[1 / 6, 1 / 6], [0, 0]]), "three sixths"),
+        ((*ROWS[:2], ROWS[0]), "what a sum gives"),
+        ((*ROWS[:2], [[1.5, 1.5], [0, 0]]), "one over six numbers"),
+        ((*ROWS[:2], [[0.75, 0.75], [0, 0]]), "the six numbers of these"),
+        ((ROWS[0], [[9, 9], [0, 0]], ROWS[2]), "does not square it"),
+        ((ROWS[0], [[2, 2], [0, 0]], ROWS[2]), "one lookup for each line"),
+        ((3, *ROWS[1:]), "This is one number"),
+        (([3, 3], *ROWS[1:]), "row 0 alone"),
+        (([[0, 0], [3, 3]], *ROWS[1:]), "rows are exchanged"),
     ],
     "rescue_the_published_loop": [
-        (("worse", GOOD, by_heart()), "One of these is asked for"),
-        ((NOISE, passing(forget=False), by_heart()), "zero_grad comes before"),
-        ((NOISE, passing(moving=False), by_heart()), "Nothing has moved"),
-        ((NOISE, passing(half=0.5), by_heart()), "Half of each step"),
-        ((NOISE, passing(backwards=True), by_heart()), "keep their order"),
-        ((NOISE, all_at_once, by_heart()), "one after the other"),
+        (("worse", GOOD, memorised()), "One of these is asked for"),
+        ((NOISE, passing(forget=False), memorised()), "zero_grad comes before"),
+        ((NOISE, passing(moving=False), memorised()), "Nothing has moved"),
+        ((NOISE, passing(half=0.5), memorised()), "Half of each step"),
+        ((NOISE, passing(backwards=True), memorised()), "keep their order"),
+        ((NOISE, all_at_once, memorised()), "one after the other"),
+        ((NOISE, mean_at_once, memorised()), "of the mean of their squares"),
+        ((NOISE, first_alone, memorised()), "Only the first rating"),
+        ((NOISE, step_outside, memorised()), "Only the last rating"),
+        ((NOISE, twice_over, memorised()), "Every rating came twice"),
+        ((NOISE, passing(half=-1.0), memorised()), "Uphill"),
+        ((NOISE, own_rate(passing()), memorised()), "`lr` is the optimiser's"),
         ((NOISE, GOOD, history), "return the model"),
-        ((NOISE, GOOD, by_heart(fit={"epochs": 2}, start={"init_std": 1})), "Where does it start"),
-        ((NOISE, GOOD, by_heart(fit={"lr": 1e-6})), "about the constant's"),
-        ((NOISE, GOOD, by_heart(fit={"epochs": 10})), "It is on its way"),
-        ((NOISE, GOOD, by_heart(start={"n_factors": 40})), "third argument"),
+        ((NOISE, GOOD, memorised(fit={"epochs": 2}, start={"init_std": 1})), "Where does it start"),
+        ((NOISE, GOOD, memorised(fit={"lr": 1e-6})), "about the constant's"),
+        ((NOISE, GOOD, memorised(fit={"epochs": 10})), "It is on its way"),
+        ((NOISE, GOOD, memorised(start={"n_factors": 40})), "third argument"),
     ],
     "ratings_with_something_to_learn": [
         ((5, fitted()), "the biases need room"),
         ((6, fitted()), "And b_i?"),
-        ((7, fitted(watch="test")), "The exam chose the epoch"),
+        ((8, fitted()), "needs no column"),
+        ((10, fitted()), "product of a number of the user"),
+        ((7, fitted(watch="test")), "The test set chose the epoch"),
+        ((7, fitted(epochs=None)), "the 20 epochs of mf.fit's default"),
+        ((7, fitted(epochs=10)), "Fewer epochs than patience needs"),
+        ((7, fitted(patience=5)), "a patience of 5"),
+        ((7, fitted(of_test=True)), "knows the test set"),
+        ((7, fitted(width=5)), "5 factors, whatever k is"),
+        ((7, fitted(width=7)), "7 factors, whatever k is"),
+        ((7, fitted(judge="valid")), "RMSE on `valid`"),
+        ((7, fitted(judge="train")), "RMSE on `train`"),
+        ((7, fitted(clip=True)), "clipped to the scale"),
         ((7, fitted(patience=None)), "no early stopping"),
         ((7, fitted(mean=0)), "Where is the mean"),
         ((7, fitted(width=20)), "pass k on"),
@@ -130,22 +209,43 @@ WRONG = {
         ((7, fitted(turned=True)), "first the fit"),
     ],
     "the_quiet_column": [
-        ((lambda values: (values, 0.0), loud), "the aim of an honest loss"),
+        ((lambda values: (values, 0.0), loud), "where an honest loss is smallest"),
         ((lambda values: (np.full(len(values), np.median(values)), values.var()), loud), "The median"),
         ((lambda values: (np.full(len(values), values.mean()), 0.0), loud), "not 0"),
         ((lambda values: (np.full(len(values), values.mean()), values.std()), loud), "no root"),
         ((quiet_aim, lambda predicted, values: (predicted - values).square().mean()), "Still a table"),
         ((quiet_aim, to_column), "Still a table"),
+        ((at_the_mean(lambda values: values.var() * len(values)), loud), "not the sum"),
+        ((at_the_mean(lambda values: values.var(ddof=1) if len(values) > 1 else 0.0), loud), "A mean divides by n"),
+        ((at_the_mean(lambda values: np.abs(values - values.mean()).mean()), loud), "mean absolute error"),
+        ((lambda values: (values.mean(), values.var()), loud), "One prediction for each rating"),
+        ((lambda values: quiet_aim(values)[::-1], loud), "First the predictions"),
+        ((lambda values: (np.full(len(values), (values.min() + values.max()) / 2), values.var()), loud), "the middle"),
+        ((quiet_aim, squeezed), "do not look at the ratings"),
+        ((quiet_aim, flattened), "do not look at the ratings"),
+        ((quiet_aim, summed_over_columns), "do not look at the ratings"),
+        ((quiet_aim, loss_of(lambda e: e.square().mean().sqrt())), "the root of it"),
+        ((quiet_aim, loss_of(lambda e: e.abs().mean())), "mean absolute error"),
+        ((quiet_aim, loss_of(lambda e: e.mean().square())), "averaged before they are squared"),
+        ((quiet_aim, loss_of(lambda e: e.square().mean() / 2)), "no factor of its own"),
+        ((quiet_aim, loss_of(lambda e: e.square())), "One error for each rating"),
         ((quiet_aim, lambda predicted, values: loud(predicted, values).item()), "Stay with torch"),
         ((quiet_aim, lambda predicted, values: loud(predicted, values) * len(values)), "That is the sum"),
     ],
     "gradients_that_pile_up": [
         (("piling", looping("before")), "One of these is asked for"),
-        ((PILES, looping("never")), "the first gradient is still there"),
+        ((PILES, looping("never")), "all gradients so far"),
         ((PILES, looping("once")), "the first gradient is still there"),
         ((PILES, looping("between")), "between backward and step"),
         ((PILES, looping("after")), "before the first backward"),
         ((PILES, looping("before", summed=False)), "this loop sums"),
         ((PILES, one_gradient), "predict anew"),
+        ((PILES, looping("before", extra=1)), "One step too many"),
+        ((PILES, looping("before", extra=-1)), "One step too few"),
+        ((PILES, lambda *model_and_ratings: looping("before")(*model_and_ratings[:-1], 1)), "This is one step"),
+        ((PILES, looping("before", momentum=0.9)), "lesson 05's momentum"),
+        ((PILES, looping("before", factor=-1)), "Uphill"),
+        ((PILES, looping("before", factor=0.5)), "Half of each step"),
+        ((PILES, own_rate(looping("before"))), "`lr` is the optimiser's"),
     ],
 }

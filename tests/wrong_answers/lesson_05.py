@@ -36,6 +36,26 @@ def lowest_error(errors):
     return judge()(errors)[0], min(min(row.values()) for row in errors.values())
 
 
+def rate_with(of):
+    """What `of` the errors, a rate and its winner gives for each rate."""
+
+    def winners(errors):
+        unfair, fair = judge()(errors)
+        return {rate: of(errors, rate, name) for rate, name in unfair.items()}, fair
+
+    return winners
+
+
+def fairly(of):
+    return lambda errors: (judge()(errors)[0], of(errors))
+
+
+def best_common_rate(errors):
+    rates = next(iter(errors.values()))
+    common = min(rates, key=lambda rate: np.mean([row[rate] for row in errors.values()]))
+    return min(errors, key=lambda name: errors[name][common])
+
+
 def unfair_alone(errors):
     return judge()(errors)[0]
 
@@ -57,6 +77,21 @@ def lazy(w, g, memory, lr, beta=0.9, new=1.0, sign=-1):
     rows = g.abs().sum(dim=1) > 0
     m[rows] = beta * m[rows] + new * g[rows]
     w[rows] += sign * lr * m[rows]
+
+
+def rows_by(looked_up):
+    def rule(w, g, memory, lr, beta=0.9):
+        m, rows = memory.setdefault("m", torch.zeros_like(w)), looked_up(g)
+        m[rows] = beta * m[rows] + g[rows]
+        w[rows] -= lr * m[rows]
+
+    return rule
+
+
+def ahead(w, g, memory, lr, beta=0.9):
+    m, rows = memory.setdefault("m", torch.zeros_like(w)), g.abs().sum(dim=1) > 0
+    m[rows] = beta * m[rows] + g[rows]
+    w[rows] -= lr * (g[rows] + beta * m[rows])
 
 
 def fading(w, g, memory, lr, beta=0.9):
@@ -120,6 +155,19 @@ def ending(end):
     return lambda batches: pooled(batches, end)
 
 
+def first_batch(batches):
+    for predicted, stars in batches:
+        return np.sqrt(np.mean((predicted - stars) ** 2))
+
+
+def of_roots(of):
+    return lambda batches: of([np.sqrt(np.mean((predicted - stars) ** 2)) for predicted, stars in batches])
+
+
+def of_all(of):
+    return lambda batches: of(np.concatenate([predicted - stars for predicted, stars in batches]))
+
+
 def last_batch(batches):
     for predicted, stars in batches:
         total, n = np.sum((predicted - stars) ** 2), len(stars)
@@ -145,6 +193,22 @@ WRONG = {
         (("Adam", judge(fair=np.mean)), "lowest on average"),
         (("Adam", lowest_error), "the name is wanted"),
         (("Adam", unfair_alone), "Return both"),
+        (("Adamax", judge()), "One of these is asked for"),
+        (("Adam", judge(fair=np.median)), "lowest median"),
+        (("Adam", judge(fair=max)), "least bad"),
+        (("Adam", rate_with(lambda errors, rate, name: (name, errors[name][rate]))), "without its error"),
+        (("Adam", lambda errors: (list(judge()(errors)[0].values()), judge()(errors)[1])), "A list has lost the rates"),
+        (("Adam", lambda errors: (judge()(errors)[1], judge()(errors)[1])), "One winner for all rates"),
+        (("Adam", fairly(best_common_rate)), "suits all of them best"),
+        (("Adam", fairly(lambda errors: max(errors, key=lambda name: min(errors[name].values())))), "lowest is wanted"),
+        (
+            ("Adam", fairly(lambda errors: {name: min(row.values()) for name, row in errors.items()})),
+            "all the lowest errors",
+        ),
+        (
+            ("Adam", fairly(lambda errors: min((e, r) for row in errors.values() for r, e in row.items())[1])),
+            "That is the rate",
+        ),
     ],
     "adam_without_a_correction": [
         (("higher", lambda t, b1, b2: (1 - b2**t) ** 0.5 / (1 - b1**t)), "The other way round"),
@@ -154,6 +218,11 @@ WRONG = {
         (("higher", lambda t, b1, b2: (1 - b1**t) * (1 - b2**t) ** 0.5), "against each other"),
         (("higher", lambda t, b1, b2: (1 - b2**t) / (1 - b1**t) ** 0.5), "betas are exchanged"),
         (("higher", lambda t, b1, b2: (1 - b1) / (1 - b2) ** 0.5), "the first step's"),
+        (("higher", lambda t, b1, b2: (1 - b1) ** t / ((1 - b2) ** t) ** 0.5), "the power belongs to β"),
+        (("higher", lambda t, b1, b2: (1 - b1 ** (t + 1)) / (1 - b2 ** (t + 1)) ** 0.5), "t counts from 1"),
+        (("higher", lambda t, b1, b2: (1 - b1**t) / (1 - b2**t) ** 0.5 - 1), "How many *times*"),
+        (("higher", lambda t, b1, b2: (1 - b1**t) ** 2 / (1 - b2**t)), "ratio of the squares"),
+        (("longer", lambda t, b1, b2: (1 - b1**t) / (1 - b2**t) ** 0.5), "One of these is asked for"),
     ],
     "momentum_meets_the_sparse_row": [
         (("dense", travelled, lazy), "print(positions_of_row_1"),
@@ -162,6 +231,19 @@ WRONG = {
         (("both", lambda steps, beta: travelled(steps, beta) - 1, lazy), "first step itself is missing"),
         (("both", lambda steps, beta: 1 / (1 - beta), lazy), "after very many steps"),
         (("both", lambda steps, beta: 1, lazy), "The row moves on"),
+        (("both", lambda steps, beta: travelled(steps - 1, beta), lazy), "one step too few"),
+        (("both", lambda steps, beta: beta * travelled(steps, beta), lazy), "counts in full"),
+        (("both", lambda steps, beta: steps, lazy), "it shrinks by β"),
+        (("both", lambda steps, beta: 1 + (steps - 1) * beta, lazy), "shorter than the one before"),
+        (("both", travelled, rows_by(lambda g: g.sum(dim=1) != 0)), "adds up to 0"),
+        (("both", travelled, rows_by(lambda g: g.sum(dim=1) > 0)), "negative gradient"),
+        (("both", travelled, rows_by(lambda g: (g > 0).any(dim=1))), "ask what is not 0"),
+        (("both", travelled, rows_by(lambda g: g[:, 0] != 0)), "One column does not tell"),
+        (("both", travelled, rows_by(lambda g: (g != 0).all(dim=1))), "a single 0 in it"),
+        (("both", travelled, lambda w, g, memory, lr, beta: lazy(w.clone(), g, memory, lr, beta)), "w is as before"),
+        (("both", travelled, lambda w, g, memory, lr, beta: lazy(w, g, memory, 0.1, beta)), "`lr` is an argument"),
+        (("both", travelled, lambda w, g, memory, lr, beta: lazy(w, g, memory, lr)), "`beta` is an argument"),
+        (("both", travelled, ahead), "Nesterov's way"),
         (("both", travelled, plain), "They moved"),
         (("both", travelled, fading), "has faded"),
         (("both", travelled, lost), "is lost"),
@@ -179,6 +261,13 @@ WRONG = {
         (("higher", ending(lambda total, n, count, last: np.sqrt(total / last))), "size of the last batch"),
         (("higher", ending(lambda total, n, count, last: np.sqrt(total) / n)), "after the root"),
         (("higher", last_batch), "Only the last batch"),
+        (("higher", first_batch), "Only the first batch"),
+        (("higher", ending(lambda total, n, count, last: np.sqrt(total))), "not divided by the number"),
+        (("higher", ending(lambda total, n, count, last: np.sqrt(total / (n - 1)))), "divides by n - 1"),
+        (("higher", of_roots(np.median)), "median of the batches' RMSEs"),
+        (("higher", of_roots(max)), "the worst batch's"),
+        (("higher", of_all(np.std)), "standard deviation of the errors"),
+        (("higher", of_all(lambda e: np.abs(e).mean())), "mean absolute error"),
         (("higher", twice_through), "gone through twice"),
         (("higher", twice_through_backwards), "gone through twice"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 
 import mfhelpers as mf
 
-EXAM, _ = mf.simulate_ratings(20, 20, 100)
+OUTSIDE, _ = mf.simulate_ratings(20, 20, 100)
 
 
 def shares(of_same=np.mean, of_others=np.mean, keep="different", sign=True, turn=-1, factor=1):
@@ -15,14 +15,14 @@ def shares(of_same=np.mean, of_others=np.mean, keep="different", sign=True, turn
         if sign:
             apart = apart * np.sign(one.mean() - other.mean())
         same = np.eye(len(one), dtype=bool)
-        others = apart[~same] if keep == "different" else apart
+        others = {"different": apart[~same], "all": apart, "later": apart[np.triu_indices(len(one), 1)]}[keep]
         return factor * of_same(turn * apart[same] > 0), factor * of_others(turn * others > 0)
 
     return turned
 
 
 def slip(ratings_too=False, root=True, right=True, sign=1, count="differ", top=True):
-    def cost_of_the_slip(predicted, test, low):
+    def effect_of_the_slip(predicted, test, low):
         high = test.scale.high if top else np.inf
         limits = (low, test.scale.low if right else -np.inf)
         clipped = [np.clip(predicted, at, high if right else max(high, at)) for at in limits]
@@ -35,7 +35,35 @@ def slip(ratings_too=False, root=True, right=True, sign=1, count="differ", top=T
         n = np.sum(np.clip(predicted, low, 5) != (predicted if count == "clipped" else np.clip(predicted, 0.5, 5)))
         return sign * (wrong - honest), n / len(test) if count == "share" else n
 
-    return cost_of_the_slip
+    return effect_of_the_slip
+
+
+def the_slip_alone(predicted, test, low):
+    return np.sqrt(np.mean((np.clip(predicted, low, 5) - test.values) ** 2)), slip()(predicted, test, low)[1]
+
+
+def absolute(predicted, test, low):
+    wrong, honest = (np.mean(np.abs(np.clip(predicted, at, 5) - test.values)) for at in (low, 0.5))
+    return wrong - honest, slip()(predicted, test, low)[1]
+
+
+def numbered(key):
+    """One number for each cell, looked up by a key that two cells may share."""
+
+    def drawn(rng, n_folds, ratings):
+        numbers = key(ratings, ratings.users, ratings.items)
+        most = max(ratings.n_users, ratings.n_items)
+        return rng.integers(0, n_folds, most**2 + most)[numbers]
+
+    return drawn
+
+
+def of_users(rng, n_folds, ratings):
+    return rng.integers(0, n_folds, ratings.n_users)[ratings.users]
+
+
+def of_films(rng, n_folds, ratings):
+    return rng.integers(0, n_folds, ratings.n_items)[ratings.items]
 
 
 def folds(drawn, turn=False, seeded=True):
@@ -49,6 +77,11 @@ def folds(drawn, turn=False, seeded=True):
 
 def of_cells(rng, n_folds, ratings):
     return rng.integers(0, n_folds, (ratings.n_users, ratings.n_items))[ratings.users, ratings.items]
+
+
+def of_equal_cells(rng, n_folds, ratings):
+    shape = ratings.n_users, ratings.n_items
+    return (rng.permutation(np.prod(shape)) % n_folds).reshape(shape)[ratings.users, ratings.items]
 
 
 def of_ratings(rng, n_folds, ratings):
@@ -99,8 +132,8 @@ def nothing_for_strangers(fitted, train):
     return SimpleNamespace(predict=lambda users, items: means[items])
 
 
-def with_the_exam(train, seed, setting):
-    return mf.svdpp(train, 5, reg=mf.Penalty(setting, 0.5), implicit=EXAM, reg_implicit=60, seed=seed)
+def with_others(train, seed, setting):
+    return mf.svdpp(train, 5, reg=mf.Penalty(setting, 0.5), implicit=OUTSIDE, reg_implicit=60, seed=seed)
 
 
 def loads_it_all(train, seed, setting):
@@ -122,6 +155,14 @@ def unseeded(train, seed, setting):
     )
 
 
+def no_number(fitted, train):
+    return SimpleNamespace(predict=lambda users, items: fitted.predict(users, items) / (train.user_counts[users] > 0))
+
+
+def in_whole(fitted, train):
+    return SimpleNamespace(predict=lambda users, items: fitted.predict(users, items).mean())
+
+
 def upside_down(fitted, train):
     return SimpleNamespace(predict=lambda users, items: 6 - fitted.predict(users, items))
 
@@ -133,8 +174,11 @@ WRONG = {
         ((45, shares(turn=1)), "those that keep the order"),
         ((45, shares(keep="all")), "leave out those of the same split"),
         ((45, shares(of_same=np.sum, of_others=np.sum)), "numbers of pairs"),
-        ((45, shares(factor=100)), "In percent"),
-        ((45, shares(sign=False)), "the order of the two means"),
+        ((45, shares(factor=100)), "In per cent"),
+        ((45, shares(sign=False)), "on the whole differs"),
+        ((45, lambda one, other: shares(keep="later")(one, other)), "those that come later"),
+        ((45, lambda one, other: shares()(one, other)[::-1]), "The same split comes first"),
+        ((45, lambda one, other: shares(sign=False, turn=1)(one, other)), "on the whole differs"),
         ((43, shares()), "One of these is asked for"),
     ],
     "a_scale_too_narrow": [
@@ -145,6 +189,15 @@ WRONG = {
         (("nothing", slip(count="clipped")), "How many *differ*"),
         (("nothing", slip(count="share")), "not a share"),
         (("nothing", slip(top=False)), "top of the scale"),
+        (("nothing", lambda *given: slip()(*given)[::-1]), "first the difference"),
+        (("nothing", lambda predicted, test, low: slip()(predicted, test, 1)), "not always 1"),
+        (
+            ("nothing", lambda predicted, test, low: (slip()(predicted, test, low)[0], np.sum(predicted < 0.5))),
+            "below the scale",
+        ),
+        (("nothing", the_slip_alone), "subtract the right one"),
+        (("nothing", absolute), "Mean absolute errors"),
+        (("a tenth", slip()), "One of these is asked for"),
     ],
     "folds_over_cells": [
         ((100, folds(of_ratings)), "in the order of the list"),
@@ -152,20 +205,45 @@ WRONG = {
         ((100, folds(of_cells, turn=True)), "the other way round"),
         ((100, folds(of_cells, seeded=False)), "Hand the seed"),
         ((100, independent), "in one test part"),
+        ((100, folds(of_users)), "A whole user"),
+        ((100, folds(of_films)), "A whole film"),
+        ((100, folds(numbered(lambda r, users, items: users * r.n_users + items))), "user * n_users + film"),
+        ((100, folds(numbered(lambda r, users, items: items * r.n_items + users))), "film * n_items + user"),
+        ((100, folds(numbered(lambda r, users, items: users + items))), "user + film is the number"),
+        ((100, lambda *given: folds(of_cells)(*given)[:-1]), "One pair (train, test) a fold"),
+        ((100, lambda *given: iter(folds(of_cells)(*given))), "Return a list"),
+        ((100, lambda *given: [test for _, test in folds(of_cells)(*given)]), "Select by ratings[mask]"),
     ],
     "svdpp_of_surprise": [
         ((60, lambda train: (len(train), len(train))), "for every rating of that user"),
         ((60, lambda train: (np.sum(train.item_counts**2), len(train))), "films' counts"),
         ((60, lambda train: (len(train) * train.n_items, len(train))), "not all"),
         ((60, lambda train: (np.sum(train.user_counts**2), train.n_users * train.n_items)), "at each rated pair"),
+        ((60, lambda train: (len(train) ** 2, len(train))), "All ratings for each rating"),
+        ((60, lambda train: (len(train), np.sum(train.user_counts**2))), "The loop comes first"),
+        (
+            (60, lambda train: (np.sum(train.user_counts * (train.user_counts - 1)), len(train))),
+            "The rated film itself",
+        ),
+        ((60, lambda train: (np.sum(train.user_counts**2), train.n_users)), "the number of users"),
+        ((60, lambda train: (np.sum(train.user_counts**2), train.n_items)), "the number of films"),
+        ((60, lambda train: (20 * np.sum(train.user_counts**2), 20 * len(train))), "not rows"),
+        (
+            (60, lambda train: (np.sum(train.user_counts * (train.user_counts - 1)) / 2, len(train))),
+            "Each pair of films once",
+        ),
+        ((30, lambda train: (np.sum(train.user_counts**2), len(train))), "One of these is asked for"),
     ],
     "enter_your_own": [
+        (([], entry(as_they_are)), "choose among three"),
+        ((THREE, entry(no_number)), "without any training rating"),
+        ((THREE, entry(in_whole)), "One number for each pair"),
         ((THREE, entry(no_predictor)), "SimpleNamespace(predict=function)"),
         ((THREE, entry(a_table)), "not a table"),
         ((THREE, entry(nothing_for_strangers)), "without any training rating"),
         ((THREE, entry(centred)), "not on what else is asked"),
         ((THREE, entry(upside_down)), "One constant does better"),
-        ((THREE, with_the_exam), "names ratings from outside"),
+        ((THREE, with_others), "names ratings from outside"),
         ((THREE, loads_it_all), "Take everything from `train`"),
         ((THREE, no_setting), "use `setting`"),
         ((THREE, unseeded), "Hand the seed on"),

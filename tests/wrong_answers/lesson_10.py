@@ -20,6 +20,18 @@ def smoothing(first=None, swap=False, divide=True, offset=0, feed_back=False):
     return smoothed
 
 
+def one_behind(values, weight):
+    s, drawn = 0.0, []
+    for t, value in enumerate(values, 1):
+        drawn.append(s / (1 - weight**t))
+        s = weight * s + (1 - weight) * value
+    return np.array(drawn)
+
+
+def of_predictions(of):
+    return lambda factors, part: of(factors.predict(part.users, part.items), part.values)
+
+
 def logging(place, tag="RMSE/validation", first=0, with_step=True):
     def log_curve(folder, run, curve):
         from torch.utils.tensorboard import SummaryWriter
@@ -99,6 +111,21 @@ WRONG = {
         (("later", smoothing(feed_back=True)), "only what is drawn is divided"),
         (("later", smoothing(offset=1)), "t counts from 1"),
         (("later", lambda values, weight: values), "as they were"),
+        (("later", lambda values, weight: np.cumsum(values) / np.arange(1, len(values) + 1)), "mean of all values"),
+        (("later", lambda values, weight: smoothing(divide=False)(values, weight) / (1 - weight)), "at every step"),
+        (("later", lambda values, weight: smoothing()(values, weight) / (1 - weight)), "weight of its own"),
+        (("later", one_behind), "one behind"),
+        (
+            (
+                "later",
+                lambda values, weight: (
+                    smoothing(divide=False)(values, weight) / (1 - weight) ** np.arange(1, len(values) + 1)
+                ),
+            ),
+            "the power belongs to w",
+        ),
+        (("later", lambda values, weight: smoothing()(values, weight)[-1]), "the last number alone"),
+        (("never", smoothing()), "One of these is asked for"),
     ],
     "two_runs_in_one": [
         ((logging(lambda folder, run: folder), right_beginnings), "a run is a folder"),
@@ -110,10 +137,28 @@ WRONG = {
         ((logging(right_place), lambda steps: np.flatnonzero(np.diff(steps) <= 0)), "np.diff is one shorter"),
         ((logging(right_place), lambda steps: right_beginnings(steps)[1:]), "begins at place 0"),
         ((logging(right_place), lambda steps: np.flatnonzero(steps == 0)), "where the steps stop rising"),
+        ((logging(right_place), lambda steps: np.r_[True, np.diff(steps) <= 0]), "This is a mask"),
+        ((logging(right_place), lambda steps: steps[right_beginnings(steps)]), "not their places"),
+        (
+            (logging(right_place), lambda steps: np.flatnonzero(np.diff(steps, prepend=np.inf) < 0)),
+            "stays where it was",
+        ),
+        (
+            (logging(right_place), lambda steps: np.r_[0, np.flatnonzero(np.diff(steps) <= 0)]),
+            "The others are one too early",
+        ),
+        ((logging(lambda folder, run: folder / f"run {run}"), right_beginnings), "of its name"),
     ],
     "a_rate_that_changes": [
         (("lower", lambda done, epochs: np.cos(np.pi * done / epochs)), "shift and halve"),
         (("lower", quarter), "A quarter of a cosine"),
+        (("lower", lambda done, epochs: 2 * right_falling(done, epochs)), "From 2 to 0"),
+        (("lower", lambda done, epochs: (1 + np.cos(180 * done / epochs)) / 2), "Degrees"),
+        (("lower", lambda done, epochs: right_falling(2 * done, epochs)), "A whole cosine"),
+        (("lower", lambda done, epochs: right_falling(done + 1, epochs)), "begins below 1"),
+        (("lower", lambda done, epochs: right_falling(done, epochs + 1)), "does not come down to 0"),
+        (("lower", lambda done, epochs: 0.01 * right_falling(done, epochs)), "the rate itself"),
+        (("slower", right_falling), "One of these is asked for"),
         (("lower", lambda done, epochs: 1 - done / epochs), "A straight line"),
         (("lower", lambda done, epochs: right_falling(done, epochs - 1)), "one epoch too soon"),
         (("lower", lambda done, epochs: 1 - right_falling(done, epochs)), "It rises"),
@@ -124,6 +169,11 @@ WRONG = {
         (("first", through_zero, logged()), "the line through zero"),
         (("first", correlation, logged()), "That is the correlation"),
         (("first", slope, logged(on_train=True)), "On the training part"),
+        (("first", of_predictions(lambda x, y: np.mean(y - x)), logged()), "mean error"),
+        (("first", of_predictions(lambda x, y: np.cov(x, y, ddof=0)[0, 1]), logged()), "covariance"),
+        (("first", of_predictions(lambda x, y: np.corrcoef(x, y)[0, 1] ** 2), logged()), "square of the correlation"),
+        (("first", of_predictions(lambda x, y: y.std() / x.std()), logged()), "ratio of standard deviations"),
+        (("always", slope, logged()), "One of these is asked for"),
         (("first", slope, logged(first=0)), "Sweeps count from 1"),
         (("first", slope, logged(with_step=False)), "All at step 0"),
         (("first", slope, logged(at_the_end=True)), "The last sweep alone"),

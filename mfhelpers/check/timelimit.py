@@ -1,0 +1,112 @@
+"""An end for answers that have none: a loop that never stops becomes an exception in the thread that runs it."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+AGAIN = 1.0  # seconds from one try to stop an answer to the next
+BUSY = 3  # a machine that is busy with other things gets so many times the seconds
+PACKAGE = Path(__file__).parents[1]
+
+
+def is_learners(filename: str) -> bool:
+    """Whether code of this file is neither ours nor a library's."""
+    ours = Path(filename).is_relative_to(PACKAGE)
+    return not ours and "site-packages" not in filename and not filename.startswith((sys.base_prefix, "<frozen"))
+
+
+class TimeUp(BaseException):
+    """Raised in the midst of an answer that runs on; no `except Exception` of an answer catches it."""
+
+
+class TimeLimit:
+    """Stop what runs in the `with` block once it has taken too long, by raising `TimeUp` in it.
+
+    A second thread looks at the clock, so that nothing is installed that could stay behind: no
+    signal handler, no trace function. It works in any thread and on any system with CPython. An
+    exception arrives between two operations of Python; what waits inside a single call (a `sleep`,
+    a lock) is woken as by the kernel's own ■, where the system can do that, which is not on Windows.
+
+    Parameters
+    ----------
+    seconds : float
+        That code of the learner's may run, with what it calls; the check's own work does not count. If
+        other programs hold the processor, it gets up to three times as long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.interrupted = seconds, False
+        self._outer: FrameType | None = None
+        self._answers, self._main = threading.get_ident(), threading.current_thread() is threading.main_thread()
+        self._finished = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="mfhelpers-time-limit", daemon=True)
+
+    def __enter__(self) -> TimeLimit:
+        self._outer = sys._getframe(1)
+        if hasattr(ctypes, "pythonapi"):
+            self._watcher.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.close()
+        if isinstance(error, KeyboardInterrupt) and self.interrupted:  # ours, not the reader's ■
+            raise TimeUp from error
+
+    def close(self) -> None:
+        """End the watch; afterwards nothing can be raised any more. To be called again if this raises `TimeUp`."""
+        while self._watcher.is_alive():
+            try:
+                self._finished.set()
+                self._watcher.join()
+            except TimeUp:
+                pass
+        self._raise_in_answer(None)
+        self._outer = None  # a frame would keep all that its names hold
+
+    def _watch(self) -> None:
+        taken = work = 0.0
+        looked, worked = time.monotonic(), time.process_time()
+        while not self._finished.wait(min(0.05, self.seconds / 4)):
+            passed, used = time.monotonic() - looked, time.process_time() - worked
+            looked, worked = looked + passed, worked + used
+            if self._in_an_answer():
+                taken, work = taken + passed, work + used
+            if min(taken, max(work, taken / BUSY)) >= self.seconds:
+                break
+        tries = 0
+        while not self._finished.is_set():
+            tries += 1
+            if tries == 1 or not self._wake():
+                self._raise_in_answer(TimeUp)
+            self._finished.wait(AGAIN)
+
+    def _in_an_answer(self) -> bool:
+        frame: FrameType | None = sys._current_frames().get(self._answers)
+        while frame is not None and frame is not self._outer:
+            if is_learners(frame.f_code.co_filename):
+                return True
+            frame = frame.f_back
+        return False
+
+    def _raise_in_answer(self, kind: type | None) -> None:
+        raised: Any = None if kind is None else ctypes.py_object(kind)
+        if hasattr(ctypes, "pythonapi"):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._answers), raised)
+
+    def _wake(self) -> bool:
+        """Interrupt a call that waits, if Python's own handler turns that into an exception."""
+        if not (self._main and hasattr(signal, "pthread_kill")):
+            return False
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            return False
+        self._raise_in_answer(None)
+        self.interrupted = True
+        signal.pthread_kill(self._answers, signal.SIGINT)
+        return True
