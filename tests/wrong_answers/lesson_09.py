@@ -21,6 +21,16 @@ def shares(of_same=np.mean, of_others=np.mean, keep="different", sign=True, turn
     return turned
 
 
+def by_sign(share, of=np.mean):
+    """`share` of the differences on one split and on two, and of the sign of the `of` of both models."""
+
+    def turned(one, other):
+        apart, same = one[:, None] - other[None, :], np.eye(len(one), dtype=bool)
+        return [share(table, np.sign(of(one) - of(other))) for table in (apart[same], apart[~same])]
+
+    return turned
+
+
 def slip(ratings_too=False, root=True, right=True, sign=1, count="differ", top=True):
     def effect_of_the_slip(predicted, test, low):
         high = test.scale.high if top else np.inf
@@ -172,6 +182,9 @@ THREE = [1.0, 1.4, 2.0]
 WRONG = {
     "read_a_table": [
         ((45, shares(turn=1)), "those that keep the order"),
+        ((45, by_sign(lambda table, sign: (table * sign <= 0).mean())), "below 0, not at 0"),
+        ((45, by_sign(lambda table, sign: min((table < 0).mean(), (table > 0).mean()))), "not that of most pairs"),
+        ((45, by_sign(lambda table, sign: (table * sign < 0).mean(), of=np.median)), "not that of the medians"),
         ((45, shares(keep="all")), "leave out those of the same split"),
         ((45, shares(of_same=np.sum, of_others=np.sum)), "numbers of pairs"),
         ((45, shares(factor=100)), "In per cent"),
