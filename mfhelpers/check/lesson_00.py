@@ -147,11 +147,11 @@ def choose_the_damping_honestly(choose_damping: Callable, seed: int = 0) -> str:
             share, draw = float(rng.choice([0.1, 0.2, 0.4])), int(rng.integers(1000))
             fitting, held_back = splits.random_split(train, test=share, seed=draw)
 
-            def errors(fitted, judged):
-                return [metrics.rmse(baselines.average_biases(fitted, d), judged) for d in candidates]
+            def errors(fitted, judged, score=metrics.rmse, fit=baselines.average_biases):
+                return [score(fit(fitted, d), judged) for d in candidates]
 
-            def chosen(fitted, judged, pick=np.argmin):
-                return candidates[int(pick(errors(fitted, judged)))]
+            def chosen(fitted, judged, pick=np.argmin, **how):
+                return candidates[int(pick(errors(fitted, judged, **how)))]
 
             honest = errors(fitting, held_back)
             same.agree(
@@ -166,12 +166,22 @@ def choose_the_damping_honestly(choose_damping: Callable, seed: int = 0) -> str:
                     "Another share was held back: `share` of `train`, as the argument says.":
                         chosen(*splits.random_split(train, seed=draw)),
                     "That is the split of seed 0: hand on `seed`.": chosen(*splits.random_split(train, test=share)),
+                    "A share of 1 - share was held back: `share` is that of the smaller piece.":
+                        chosen(*splits.random_split(train, test=1 - share, seed=draw)),
+                    "This one has the lowest mean absolute error: compare by the RMSE.":
+                        chosen(fitting, held_back, score=_mean_absolute_error),
+                    "The averages are the films' alone: mf.average_biases has users, too.":
+                        chosen(fitting, held_back, fit=baselines.item_means),
                     "That is the place in the list of candidates: return the candidate.": int(np.argmin(honest)),
                     "That is the lowest error: return the damping that has it.": min(honest),
                 },
                 cause="Is it the share and the seed that were asked for, and are the candidates compared by their RMSE?",
             )  # fmt: skip
     return "ten simulated catalogues, each with another share held back"
+
+
+def _mean_absolute_error(fit, part: Ratings) -> float:
+    return float(np.abs(fit.predict(part.users, part.items) - part.values).mean())
 
 
 @exercise(4, "bug hunt: too good to be true")

@@ -273,17 +273,20 @@ def _stops(same: Together, early_stop: Callable, errors: Sequence[float], patien
                 (int(np.argmin(errors[: patience + 1])), min(patience, len(errors) - 1)),
             "One epoch too early: `patience` errors in a row may pass, and the last of them stops it.":
                 _stop(errors, max(patience - 1, 1)),
+            "The count begins anew at each new lowest: `patience` errors *in a row*.": _stop(errors, patience, reset=False),
             "It stops at the first error that is no new lowest, whatever the patience.": _stop(errors, 1),
         },
         cause="Go through the list with a finger on the lowest so far, and count the places after it.",
     )  # fmt: skip
 
 
-def _stop(errors: Sequence[float], patience: int, ties: bool = False) -> tuple[int, int]:
-    best = last = 0
+def _stop(errors: Sequence[float], patience: int, ties: bool = False, reset: bool = True) -> tuple[int, int]:
+    best = last = waited = 0
     for last, error in enumerate(errors):
         if error < errors[best] or (ties and error == errors[best]):
             best = last
-        if last - best >= patience:
+        else:
+            waited += 1
+        if (last - best if reset else waited) >= patience:
             break
     return best, last

@@ -93,6 +93,14 @@ def choose(judged_on, fitted_to=0, pick=min, seeded=True, shared=True):
     return choose_damping
 
 
+def by_score(score, fit=mf.average_biases):
+    def choose_damping(train, candidates, share, seed):
+        fitting, held_back = mf.random_split(train, test=share, seed=seed)
+        return min(candidates, key=lambda d: score(fit(fitting, d), held_back))
+
+    return choose_damping
+
+
 def the_error(train, candidates, share, seed):
     fitting, held_back = mf.random_split(train, test=share, seed=seed)
     return min(mf.rmse(mf.average_biases(fitting, d), held_back) for d in candidates)
@@ -173,6 +181,15 @@ WRONG = {
         ((choose(judged_on=0, fitted_to=1),), "pieces are exchanged"),
         ((choose(judged_on=1, shared=False),), "Another share"),
         ((choose(judged_on=1, seeded=False),), "hand on `seed`"),
+        (
+            (by_score(lambda fit, part: np.abs(fit.predict(part.users, part.items) - part.values).mean()),),
+            "absolute error",
+        ),
+        ((by_score(mf.rmse, fit=mf.item_means),), "the films' alone"),
+        (
+            (lambda train, candidates, share, seed: choose(1)(train, candidates, 1 - share, seed),),
+            "A share of 1 - share",
+        ),
         ((the_error,), "That is the lowest error"),
         ((the_place,), "the place in the list"),
         ((lambda train, candidates, share, seed: 5,), "Is it the share and the seed"),

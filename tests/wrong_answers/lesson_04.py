@@ -181,6 +181,18 @@ def ties_are_better(errors, patience):
     return stop(errors, patience, lambda error, errors, best, last: error <= errors[best])
 
 
+def never_reset(errors, patience):
+    best = waited = 0
+    for last, error in enumerate(errors):
+        if error < errors[best]:
+            best = last
+        else:
+            waited += 1
+        if waited == patience:
+            break
+    return best, last
+
+
 def worse_than_before(errors, patience):
     rises = 0
     for last in range(1, len(errors)):
@@ -245,6 +257,7 @@ WRONG = {
         (("penalty", last_one), "keeps the last one"),
         (("penalty", one_too_late), "One epoch too late"),
         (("penalty", ties_are_better), "An equal error"),
+        (("penalty", never_reset), "begins anew at each new lowest"),
         (("penalty", worse_than_before), "not with the epoch before"),
         (("penalty", lambda errors, patience: stop(errors, patience)[0]), "in the order of the question"),
         (("penalty", lambda errors, patience: stop(errors, patience)[::-1]), "the one kept comes first"),
