@@ -19,7 +19,7 @@ PRIVATE = {
     r"\b(learn\w*|know\w*) (\w+ ){0,2}by heart|\bby heart\b|\bby_heart\b": "overfitting, memorising",
     r"\bits sizes?\b|\bsizes? of (a|the) singular|singular values?('s)? size": "singular value",
     r"\brounds? of filling|\bfilling round": "iterations of imputation",
-    r"\bslope of (a|the|its|this) (loss|error|objective)|\b(uphill|zero) slope|\blargest slope": "gradient",
+    r"\bslope of (a|the|its|this) (loss|error|objective)\b|\b(uphill|zero) slope|\blargest slope": "gradient",
     r"\bno difference\b": "undecided: the interval contains 0",
     r"\bnewcomers?\b": "new user (cold start, fold-in)",
     r"\bspread ±|± ?spread\b|\btwo spreads\b|\babout \w+ spreads?\b": "standard deviation over folds, starts or seeds",

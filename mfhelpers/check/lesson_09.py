@@ -437,7 +437,7 @@ def enter_your_own(settings: Any, method: Callable, seed: int = 0) -> str:
     equal = [f"{settings[a]} and {settings[b]}" for a, b in pairs if np.array_equal(of_settings[a], of_settings[b])]
     require(not equal, "predictions of two settings", "different ones", f"the same for {', '.join(equal)}",
             "Does the method use `setting`?" if len(equal) == len(pairs) else
-            "The method uses `setting`, but makes no difference between these.")  # fmt: skip
+            "The method uses `setting`, but treats these alike.")  # fmt: skip
     mean = metrics.rmse(baselines.global_mean(train), test)
     for setting, fit in zip(settings, fits, strict=True):
         error = metrics.rmse(fit, test, clip=True)
