@@ -113,7 +113,7 @@ def test_no_mistake_is_taken_for_another_one(name, solution, monkeypatch, capsys
         compared.append((expected, mistakes or {}, tolerance))
         feedback.agree(got, expected, what, mistakes, cause, tolerance, secret)
 
-    monkeypatch.setattr(module, "agree", agree)
+    monkeypatch.setattr(module, "agree", agree, raising=False)  # some compare all cases together, which knows better
     names, asked = right_answers(solution)
     for function, arguments in asked:
         compared.clear()

@@ -86,7 +86,7 @@ def same(got: Any, expected: Any, tolerance: float = 1e-6, what: str = "the two"
     Raises
     ------
     AssertionError
-        If the shapes differ, or an element by more than `tolerance` × (1 + its size); the message
+        If the shapes differ, or an element by more than `tolerance` × (1 + its magnitude); the message
         has the place and the distance.
     """
     got, expected = np.asarray(got, dtype=np.float64), np.asarray(expected, dtype=np.float64)

@@ -437,7 +437,7 @@ WRONG = {
         ((THREE, with_a_model_from_outside), "a model that was trained outside"),
         ((THREE, loads_it_all), "Take everything from `train`"),
         ((THREE, no_setting), "Does the method use `setting`"),
-        ((THREE, yes_or_no), "makes no difference between these"),
+        ((THREE, yes_or_no), "treats these alike"),
         ((THREE, unseeded), "Hand the seed on"),
         (([*THREE, 3.0], entry(as_they_are)), "choose among three"),
         ((1.4, entry(as_they_are)), "choose among three"),
