@@ -6,7 +6,7 @@ import dataclasses
 import html
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,7 @@ class Interactions:
 
     # the words of messages, and the field that holds the amounts; without annotations, so they are no fields
     _KIND, _ONE, _DOES, _AMOUNTS, _COLUMN = "an Interactions", "interaction", "has", "weights", "weight"
-    _OPTIONAL = ("weight", "timestamp")
+    _OPTIONAL: ClassVar[tuple[str, ...]] = ("weight", "timestamp")
 
     def __post_init__(self) -> None:
         n, kind = len(self), type(self).__name__
@@ -118,7 +118,8 @@ class Interactions:
         twice = keys[1:] == keys[:-1]
         if twice.any():
             user, item = divmod(int(keys[twice.argmax()]), self.n_items)
-            told = f"user {self.user_ids.tolist()[user]!r} {self._DOES} item {self.item_ids.tolist()[item]!r}"
+            labels = [vars(self)[field].tolist() for field in ("user_ids", "item_ids")]
+            told = f"user {labels[0][user]!r} {self._DOES} item {labels[1][item]!r}"
             raise ValueError(
                 f"{told} more than once ({int(twice.sum())} such): "
                 f"{type(self).__name__}.from_arrays(…, duplicates='last') keeps the last"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ class Ratings(Interactions):
     weights: np.ndarray | None = dataclasses.field(default=None, init=False)  # ratings have values instead
 
     _KIND, _ONE, _DOES, _AMOUNTS, _COLUMN = "a Ratings", "rating", "rates", "values", "rating"
-    _OPTIONAL = ("timestamp",)
+    _OPTIONAL: ClassVar[tuple[str, ...]] = ("timestamp",)
 
     # written out, since a dataclass would put the fields of Interactions first
     def __init__(
