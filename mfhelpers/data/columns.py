@@ -14,6 +14,7 @@ from .arguments import refuse_first
 
 LONGEST = 1_000  # characters of a label or title: NumPy gives each the room of the longest
 GAP = ": leave out what was not rated, a list has no gaps"
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 IN_1970 = range(315_000, 365 * 86_400)  # seconds: what dates since 1980 become if a factor of 1,000 is lost
 
 
@@ -79,19 +80,21 @@ def seconds(what: str, given: Any) -> np.ndarray:
     remedy = ": pd.to_datetime(…) makes dates, which are taken; whole numbers are seconds since 1970"
     if array.dtype.kind in "OUST" and array.size:
         refuse_first(what, array, pd.isna(array), "", ": leave out what has no time")
-        if not all(isinstance(value, (datetime.date, np.datetime64)) for value in array.flat):
-            kinds = (isinstance(value, (int, np.integer)) for value in array.flat)
-            refuse_first(what, array, ~np.fromiter(kinds, bool, array.size), ", no time", remedy)
-            return array  # whole numbers, too large for NumPy's
-        try:
-            array = pd.DatetimeIndex(pd.to_datetime(array, utc=True)).tz_localize(None).to_numpy()
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{what} holds dates that cannot be read ({error}){remedy}") from error
+        if all(isinstance(value, (datetime.date, np.datetime64)) for value in array.flat):
+            array = _moments(what, array)
+        else:
+            whole = (isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in array.flat)
+            refuse_first(what, array, ~np.fromiter(whole, bool, array.size), ", no time", remedy)
+            beyond = np.array([not -(2**63) <= value < 2**63 for value in array.flat])
+            refuse_first(what, array, beyond, ", beyond the year 9999 in any unit", remedy)
+            array = array.astype(np.int64)
     if array.dtype.kind == "M":
         refuse_first(what, array, np.isnat(array), ", no time", ": leave out what has no time")
         years = array.astype("datetime64[Y]").astype(np.int64) + 1970
         refuse_first(what, years, (years < 1) | (years > 9999), ", a year outside 1 … 9999", remedy)
         array = array.astype("datetime64[s]").astype(np.int64)
+    if array.dtype.kind in "iu":
+        refuse_far_times(what, array)
     if array.dtype.kind in "iu" and array.size and int(array.min()) in IN_1970 and int(array.max()) in IN_1970:
         warnings.warn(
             f"all {what} lie in 1970, from {array.min()} to {array.max()} s: if dates were divided by too much (pandas 3 counts "
@@ -99,6 +102,19 @@ def seconds(what: str, given: Any) -> np.ndarray:
             stacklevel=4,
         )
     return array
+
+
+def refuse_far_times(what: str, times: np.ndarray) -> None:
+    why = ", in seconds a day before the year 1 or beyond the year 9999"
+    remedy = ": divide by 1000 if these are milliseconds, by 1,000,000 if microseconds"
+    refuse_first(what, times, (times < FIRST_SECOND) | (times > LAST_SECOND), why, remedy)
+
+
+def _moments(what: str, dates: np.ndarray) -> np.ndarray:
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(dates, utc=True)).tz_localize(None).to_numpy()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{what} holds dates that cannot be read ({error}): give seconds since 1970") from error
 
 
 def labels(what: str, given: Any) -> np.ndarray:

@@ -13,14 +13,13 @@ import pandas as pd
 import scipy.sparse
 
 from .arguments import one_of, refuse_first, whole_number
-from .columns import amounts, as_array, labels, seconds, texts
+from .columns import amounts, as_array, labels, refuse_far_times, seconds, texts
 from .features import Features, in_order, require_rows
 
 if TYPE_CHECKING:
     import torch
 
 PER_ROW = ("users", "items", "weights", "values", "timestamps", "folds")
-FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 MOST = 100_000_000  # users or items: an array of so many numbers takes a gigabyte
 
 
@@ -75,7 +74,7 @@ class Interactions:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
         for field in ("name", "source"):
             if not isinstance(getattr(self, field), str):
-                raise ValueError(f"{field}={getattr(self, field)!r}: give text")
+                raise ValueError(f"{field}={getattr(self, field)!r}: give text, such as 'mine'")
         for field in ("n_users", "n_items"):
             size = whole_number(field, getattr(self, field), 1, MOST)
             put(field, size)
@@ -91,10 +90,7 @@ class Interactions:
             if getattr(self, field) is not None:
                 put(field, _integers(field, getattr(self, field), dtype, n, kind))
         if self.timestamps is not None:
-            remedy = ": divide by 1000 if these are milliseconds, by 1,000,000 if microseconds"
-            beyond = (self.timestamps > LAST_SECOND) | (self.timestamps < FIRST_SECOND)
-            why = ", in seconds a day before the year 1 or beyond the year 9999"
-            refuse_first("timestamps", self.timestamps, beyond, why, remedy)
+            refuse_far_times("timestamps", self.timestamps)
         for field, length in (("user_ids", self.n_users), ("item_ids", self.n_items)):
             given = getattr(self, field)
             if given is None:
@@ -220,7 +216,9 @@ class Interactions:
         ValueError
             For what is no frame, and all that `from_arrays` refuses; the message names the column and the row.
         """
-        known = hasattr(frame, "shape")  # first, since a LazyFrame warns when it is asked for its columns
+        known = hasattr(frame, "shape") and not isinstance(
+            frame, type
+        )  # first, since a LazyFrame warns when it is asked for its columns
         names = getattr(frame, "column_names", getattr(frame, "columns", None)) if known else None
         if names is None:
             raise ValueError(

@@ -254,7 +254,9 @@ def _named(dataset: Dataset, path: Any) -> Path:
             f"{path} cannot be looked into ({error}): give the folder of {dataset.name} or its zip"
         ) from error
     in_folders = "".join(f", nor {folder}/{dataset.main}" for folder in dataset.folders)
-    raise DataError(f"{place} holds neither {dataset.main}{in_folders}, nor {dataset.name}.zip")
+    raise DataError(
+        f"{place} holds neither {dataset.main}{in_folders}, nor {dataset.name}.zip: give the folder of {dataset.name} or its zip"
+    )
 
 
 def _located(dataset: Dataset, place: Path) -> Path | None:
