@@ -19,7 +19,9 @@ def test_a_section_reads_its_files_and_prints_what_it_says(section, tmp_path, mo
         if kind == "csv":
             (tmp_path / name).write_text(content, encoding="utf8")
     (code,) = (content for kind, _, content in blocks if kind == "python")
-    if "pyarrow" in code:  # in no extra: with it installed pandas keeps text elsewhere, and lessons would take more memory
+    if (
+        "pyarrow" in code
+    ):  # in no extra: with it installed pandas keeps text elsewhere, and lessons would take more memory
         pytest.importorskip("pyarrow")
     exec(IMPORTS + code, {})
     said = re.findall(r"^#> (.*)$", code, re.M)
@@ -28,7 +30,19 @@ def test_a_section_reads_its_files_and_prints_what_it_says(section, tmp_path, mo
 
 
 def test_what_people_ask_for_is_there():
-    wanted = ["header", "separators", "decimal", "BookCrossing", "Jester", "counts", "zones", "text", "Polars", "Arrow", "test"]
+    wanted = [
+        "header",
+        "separators",
+        "decimal",
+        "BookCrossing",
+        "Jester",
+        "counts",
+        "zones",
+        "text",
+        "Polars",
+        "Arrow",
+        "test",
+    ]
     titles = " ".join(section.partition("\n")[0] for section in SECTIONS)
     assert [word for word in wanted if word not in titles] == []
     assert len(SECTIONS) == len(re.findall("^```python$", PAGE, re.M)) - 1
