@@ -102,6 +102,7 @@ def _small_world(monkeypatch, tmp_path):
             n_items=N_ITEMS,
             sha256=hashlib.sha256(archive).hexdigest(),
             size=len(archive),
+            sums={},
             content=hashlib.sha256(columns.astype("<i8").tobytes()).hexdigest() if name == "ml-100k" else None,
         )
         monkeypatch.setitem(DATASETS, name, small)

@@ -205,18 +205,20 @@ def test_duplicates_merge_as_a_dictionary_would(how, weighted):
     weights = rng.integers(1, 50, 200) if weighted else None
     made = Interactions.from_arrays(users, items, weights, times, duplicates=how)
 
-    seen: dict = {}
-    for user, item, weight, when in zip(
-        users.tolist(), items.tolist(), weights if weighted else [1] * 200, times, strict=True
+    counts = weights if weighted else np.ones(200)
+    rows: dict = {}
+    for place, (pair, time) in enumerate(
+        zip(zip(users.tolist(), items.tolist(), strict=True), times.tolist(), strict=True)
     ):
-        earlier = seen.pop((user, item), (0, 0))[0]  # popped, so that the order is that of the last occurrences
-        seen[user, item] = (earlier * (how == "sum") + weight, when)
-    assert pairs(made) == list(seen)
-    assert made.timestamps.tolist() == [when for _, when in seen.values()]
+        rows.setdefault(pair, []).append((time, place))
+    kept = sorted(max(given)[1] for given in rows.values())  # the latest of each, in the order of the list
+    assert pairs(made) == [(users[k], items[k]) for k in kept]
+    assert made.timestamps.tolist() == times[kept].tolist()
     if how == "last" and not weighted:
         assert made.weights is None
     else:
-        assert made.weights.tolist() == [weight for weight, _ in seen.values()]
+        sums = [sum(counts[place] for _, place in rows[users[k], items[k]]) for k in kept]
+        assert made.weights.tolist() == (counts[kept].tolist() if how == "last" else sums)
 
 
 def test_a_log_of_events_becomes_counts():
@@ -315,9 +317,17 @@ def test_a_step_that_float32_cannot_hold_counts_as_itself():
         assert pairs(ratings.to_interactions(limit)) == [(0, 0)]
 
 
-@pytest.mark.parametrize("at_least", [5.5, np.inf, np.nan])
-def test_nothing_left_is_refused_with_what_there_is(at_least):
-    with pytest.raises(ValueError, match=f"at_least={at_least}: no rating of full is that high, the highest is 5"):
+@pytest.mark.parametrize(
+    ("at_least", "words"),
+    [
+        (5.5, "no rating of full is that high, the highest is 5"),
+        (np.inf, "it must be finite"),
+        (np.nan, "it must be finite"),
+        ("4", "give a number"),
+    ],
+)
+def test_nothing_left_is_refused_with_what_there_is(at_least, words):
+    with pytest.raises(ValueError, match=f"at_least={at_least!r}: {words}"):
         full(Ratings).to_interactions(at_least)
 
 

@@ -61,7 +61,10 @@ def test_folds_are_those_of_the_test_files(tmp_path):
     ratings = load_ratings(path=put(tmp_path / "a", files))
     assert ratings.folds.tolist() == [1, 2, 3, 4, 5] * (N_USERS * PER_USER // 5)
     del files["u3.test"]
-    assert load_ratings(path=put(tmp_path / "b", files)).folds is None
+    with pytest.raises(DataError, match="has no u3.test, but others of u1.test to u5.test: give all or none"):
+        load_ratings(path=put(tmp_path / "b", files))
+    files = {member: content for member, content in files.items() if not member.endswith(".test")}
+    assert load_ratings(path=put(tmp_path / "c", files)).folds is None
 
 
 def test_films_without_an_entry_are_called_by_their_number(tmp_path):
@@ -200,8 +203,11 @@ def test_a_zip_is_never_unpacked(tmp_path):
 
 
 def test_unknown_names_and_sources_are_refused_with_the_choices():
-    with pytest.raises(ValueError, match="unknown data set 'ml-10k'; there are ml-100k, ml-latest-small"):
+    with pytest.raises(ValueError, match="unknown data set 'ml-10k'; there are ml-100k, .*ml-10m, ml-20m.*from_frame"):
         load_ratings("ml-10k")
+    for name in (None, ["ml-100k"], {}):
+        with pytest.raises(ValueError, match="unknown data set .*; there are ml-100k"):
+            load_ratings(name)
     with pytest.raises(ValueError, match="source='internet': choose 'auto', 'movielens' or 'simulated'"):
         load_ratings(source="internet")
 
@@ -220,11 +226,28 @@ def test_path_may_be_the_folder_its_parent_or_a_zip(tmp_path, monkeypatch):
         assert is_real(load_ratings(path=f"~/{place}"))
 
 
-@pytest.mark.parametrize("place", ["empty", "nowhere"])
-def test_a_wrong_path_is_refused_with_what_it_should_hold(place, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("empty", "empty holds neither u.data, nor ml-100k/u.data, nor ml-100k.zip"),
+        ("nowhere", "nowhere does not exist: give the folder of ml-100k or its zip"),
+        ("set/u.data", "u.data is one file and no zip: give the folder that holds u.data, path='.*/set'"),
+        ("set/u.item", "u.item is one file and no zip: give the folder that holds u.data$"),
+        ("set/" + "x" * 300, "cannot be looked into .*name too long"),
+        ("set/u.data/x", "does not exist"),
+    ],
+)
+def test_a_wrong_path_is_refused_with_what_it_should_hold(place, words, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=f"{place} holds neither u.data, nor ml-100k/u.data, nor ml-100k.zip"):
+    put(tmp_path / "set", make_files("ml-100k"))
+    with pytest.raises(DataError, match=words):
         load_ratings(path=tmp_path / place)
+
+
+@pytest.mark.parametrize("path", [3, "", b"ml-100k", ["ml-100k"]])
+def test_a_path_that_is_none_is_refused(path):
+    with pytest.raises(ValueError, match="path=.*: give the folder of ml-100k or its zip"):
+        load_ratings(path=path)
 
 
 def test_a_path_goes_before_all_other_places(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 
@@ -73,6 +74,21 @@ def full() -> Ratings:
         (dict(scale=(1, np.inf, 0)), r"scale=\(1.0, inf, 0.0\): all finite"),
         (dict(scale=5), r"scale=5: give \(low, high, step\)"),
         (dict(scale="1–5"), "scale='1–5': give"),
+        (dict(scale="151"), "scale='151': give"),
+        (dict(scale=(1, 1e300, 0)), "all finite"),
+        (dict(n_users=2.5), "n_users=2.5: give a whole number"),
+        (dict(n_users=True), "n_users=True: give a whole number"),
+        (dict(n_items=10**12), "n_items=1000000000000: it must be at most 100,000,000"),
+        (dict(name=7), "name=7: give text"),
+        (dict(titles=[1, 2, 3, 4]), "titles has type int64, expected text"),
+        (dict(user_ids=["a", "b", "a"]), "user_ids holds 'a' more than once"),
+        (dict(timestamps=[-(10**17), 1, 2, 3]), r"timestamps\[0\] is -1000.* before the year 1"),
+        (dict(values=np.ma.masked_values([4, 99, 5, 1], 99)), r"values\[1\] is 99, masked as missing \(1 such\)"),
+        (dict(users=np.ma.masked_values([0, 0, 1, 2], 1)), r"users\[2\] is 1, masked"),
+        (
+            dict(users=[0, 0], items=[3, 3], values=[4, 5], user_ids=["ann", "b", "c"], item_ids=[*"xyz", "Alien"]),
+            "user 'ann' rates item 'Alien' more than once",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_name(changes, message):
@@ -103,11 +119,93 @@ def test_bad_input_is_refused_by_name(changes, message):
         (([1, 2], [1, 2], [3, 4]), dict(duplicates="first"), "duplicates='first': choose"),
         (([1, 1], [2, 2], [3, 4]), {}, "more than once"),
         (([1, 2], [1, 2], [0, 4]), dict(scale=(1, 5, 1)), r"values\[0\] is 0, off the scale"),
+        (
+            ([76561198000000001.0, 76561198000000002.0], [1, 2], [3, 4]),
+            {},
+            "user labels.0. is 7.65.*different numbers have",
+        ),
+        ((np.array([2.0**24, 1], "f4"), [1, 2], [3, 4]), {}, "a float beyond 16777216, .*as text"),
+        (([1, np.inf], [1, 2], [3, 4]), {}, "several kinds"),
+        (([1.0, np.inf], [1, 2], [3, 4]), {}, r"user labels\[1\] is inf"),
+        (([1j, 2j], [1, 2], [3, 4]), {}, "user labels have no order"),
+        ((["a", "a\0"], [1, 2], [3, 4]), {}, "user label 1 is 'a.x00': NumPy drops"),
+        (([1, 2], ["a", "x" * 10**6], [3, 4]), {}, "item label 1 has 1,000,000 characters, at most 1,000"),
+        (([[1], [2, 3]], [1, 2], [3, 4]), {}, "user labels are of type list"),
+        ((np.ma.masked_values([4, 99], 99), [1, 2], [3, 4]), {}, r"user labels\[1\] is 99, masked"),
+        (([1, 2], [1, 2], np.ma.masked_values([4, 99], 99)), {}, r"values\[1\] is 99, masked as missing"),
+        (([1, 2], [1, 2], [3, 4], np.ma.masked_values([4, 99], 99)), {}, r"timestamps\[1\] is 99, masked"),
+        (([1, 2], [1, 2], np.array([1, 2], "datetime64[s]")), {}, "values has type datetime64"),
+        (([1, 2], [1, 2], [1 + 1j, 2]), {}, "values has type complex128, expected numbers"),
+        (([1, 2], [1, 2], [True, False]), {}, "values has type bool.*Interactions"),
+        (([1, 2], [1, 2], [[1], [2, 3]]), {}, "values makes no array"),
+        (([1, 2], [1, 2], torch.ones(2, requires_grad=True)), {}, r"values makes no array \(Can't call numpy"),
+        (([1, 2], [1, 2], ["3", "4,0"]), {}, r"values\[1\] is '4,0', no number \(1 such\).*decimal=','"),
+        (([1, 2], [1, 2], ["3", ""]), {}, r"values\[1\] is '', no number.*leave out what was not rated"),
+        (([1, 2], [1, 2], ["rating", "4"]), {}, r"values\[0\] is 'rating', no number.*header of a file"),
+        (([1, 2], [1, 2], ["good", "bad"]), {}, r"values\[0\] is 'good', no number \(2 such\): give numbers"),
+        (([1, 2], [1, 2], [1e300, 2]), {}, r"values\[0\] is 1e\+300, beyond the largest float32.*rescale"),
+        (
+            ([1, 2], [1, 2], [3, 4]),
+            dict(titles={"1": "A"}),
+            "no label in titles .*'1' of type str, the items with 1 of type int",
+        ),
+        (([1, 2], [1, 2], [3, 4]), dict(genres={"1": "A"}), "no label in genres"),
+        (([1, 2], [1, 2], [3, 4]), dict(titles=["A", "B"]), "titles is a list: give a dict"),
+        (([1, 2], [1, 2], [3, 4]), dict(titles={1: None}), r"titles\[1\] is None: give text"),
+        (([1, 2], [1, 2], [3, 4]), dict(user_ids=3), r"user_ids has shape \(\)"),
+        (
+            ([1, 2], [1, 2], [3, 4], ["1998-01-01", "x"]),
+            {},
+            r"timestamps\[0\] is '1998-01-01', no time.*pd.to_datetime",
+        ),
+        (([1, 2], [1, 2], [3, 4], np.array(["1998", "NaT"], "M8[s]")), {}, r"timestamps\[1\] is None, no time"),
+        (([1, 2], [1, 2], [3, 4], np.array([10**15, 1], "M8[Y]")), {}, "a year outside 1 … 9999"),
     ],
 )
 def test_from_arrays_refuses(arrays, options, message):
     with pytest.raises(ValueError, match=message):
         Ratings.from_arrays(*arrays, **options)
+
+
+@pytest.mark.parametrize("field", ["n_users", "nme"])
+def test_from_arrays_names_the_argument_that_it_has_not(field):
+    with pytest.raises(TypeError, match=f"from_arrays has no argument '{field}'.*name, source, folds"):
+        Ratings.from_arrays([1, 2], [1, 2], [3, 4], **{field: 7})
+
+
+DATES = pd.Series(pd.to_datetime(["1998-01-01 00:00", "2001-06-01 12:00"]))
+
+
+@pytest.mark.parametrize(
+    ("dates", "seconds"),
+    [
+        (DATES.to_numpy("M8[ns]"), [883612800, 991396800]),
+        (DATES.to_numpy("M8[us]"), [883612800, 991396800]),
+        (DATES, [883612800, 991396800]),
+        (
+            DATES.dt.to_pydatetime().tolist() if hasattr(DATES.dt, "to_pydatetime") else DATES.tolist(),
+            [883612800, 991396800],
+        ),
+        (DATES.dt.tz_localize("Europe/Berlin"), [883612800 - 3600, 991396800 - 7200]),
+        (DATES.dt.tz_localize("Europe/Berlin").tolist(), [883612800 - 3600, 991396800 - 7200]),
+        (DATES.dt.date.tolist(), [883612800, 991353600]),
+    ],
+    ids=["ns", "us", "series", "datetimes", "with a zone", "with a zone, a list", "days"],
+)
+def test_dates_become_seconds_since_1970_in_utc(dates, seconds):
+    assert Ratings.from_arrays([1, 2], [1, 2], [3, 4], dates).timestamps.tolist() == seconds
+    frame = pd.DataFrame({"user": [1, 2], "item": [1, 2], "rating": [3, 4], "when": dates})
+    assert Ratings.from_frame(frame, timestamp="when").timestamps.tolist() == seconds
+
+
+def test_dates_that_were_divided_by_too_much_are_told():
+    with pytest.warns(UserWarning, match="all timestamps lie in 1970, from 883612 to 991396 s.*microseconds"):
+        Ratings.from_arrays([1, 2], [1, 2], [3, 4], DATES.to_numpy("M8[us]").astype(int) // 10**9)
+
+
+def test_of_duplicates_the_latest_stays_not_the_last_row():
+    ratings = Ratings.from_arrays([1, 1, 2], [1, 1, 2], [4, 5, 1], [20, 10, 5], duplicates="last")
+    assert (ratings.values.tolist(), ratings.timestamps.tolist()) == ([4, 1], [20, 5])
 
 
 # -- what is kept ----------------------------------------------------------------------------------
@@ -265,15 +363,18 @@ def test_duplicates_merge_as_a_dictionary_would(how):
     values, times, folds = rng.integers(1, 6, 200), rng.permutation(200), rng.integers(1, 6, 200)
     ratings = Ratings.from_arrays(users, items, values, times, folds=folds, duplicates=how)
 
-    seen: dict = {}
-    for row in zip(users.tolist(), items.tolist(), values.tolist(), times.tolist(), folds.tolist(), strict=True):
-        earlier = seen.pop(row[:2], ([],))[0]  # popped, so that the order is that of the last occurrences
-        seen[row[:2]] = ([*earlier, row[2]], *row[3:])
-    assert list(zip(ratings.users.tolist(), ratings.items.tolist(), strict=True)) == list(seen)
-    wanted = [v[-1] if how == "last" else np.mean(v) for v, *_ in seen.values()]
-    np.testing.assert_allclose(ratings.values, wanted, rtol=1e-6)
-    assert ratings.timestamps.tolist() == [time for _, time, _ in seen.values()]
-    assert ratings.folds.tolist() == [fold for *_, fold in seen.values()]
+    rows: dict = {}
+    for place, (pair, time) in enumerate(
+        zip(zip(users.tolist(), items.tolist(), strict=True), times.tolist(), strict=True)
+    ):
+        rows.setdefault(pair, []).append((time, place))
+    kept = sorted(max(given)[1] for given in rows.values())  # the latest of each, in the order of the list
+    assert ratings.timestamps.tolist() == times[kept].tolist()
+    assert ratings.users.tolist() == users[kept].tolist()
+    assert ratings.items.tolist() == items[kept].tolist()
+    means = [np.mean(values[[place for _, place in rows[users[k], items[k]]]]) for k in kept]
+    np.testing.assert_allclose(ratings.values, values[kept] if how == "last" else means, rtol=1e-6)
+    assert ratings.folds.tolist() == folds[kept].tolist()
 
 
 @pytest.mark.parametrize(("values", "scale"), [([3, 4, 5], (3, 5, 0.5)), ([3.5, 4.5, 5], (3.5, 5, 0.5))])
@@ -299,6 +400,24 @@ def test_from_frame_takes_the_named_columns():
 def test_from_frame_names_a_missing_column_and_those_there(options, column):
     frame = pd.DataFrame({"user": [1], "item": [2], "stars": [3]})
     with pytest.raises(KeyError, match=f"no column '{column}'; the frame has .*'user', 'item', 'stars'"):
+        Ratings.from_frame(frame, **options)
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "message"),
+    [
+        ({"user": [1]}, {}, "the frame is a dict: give a DataFrame"),
+        ("ratings.csv", {}, "the frame is a str"),
+        (pl.LazyFrame({"user": [1]}), {}, "the frame is a LazyFrame.*collect"),
+        (pd.DataFrame([[1, 2, 3, 4]], columns=["user", "item", "rating", "rating"]), {}, "2 columns 'rating'"),
+        (pd.DataFrame({"user": [1], "item": [2]}), dict(rating=None), "rating=None: name the column of ratings, one of"),
+        (pd.DataFrame({"user": [1, 2], "item": [2, 3], "rating": ["4", "4,5"]}), {}, r"frame\['rating'\]\[1\] is '4,5'"),
+        (pd.DataFrame({"user": [1, None], "item": [2, 3], "rating": [4, 5]}), {}, r"frame\['user'\] label 1 is missing"),
+        (pd.DataFrame({"user": [1], "item": [2], "rating": ["x"]}), dict(timestamp="rating"), r"frame\['rating'\]\[0\] is 'x'"),
+    ],
+)  # fmt: skip
+def test_from_frame_names_the_column_the_row_and_the_remedy(frame, options, message):
+    with pytest.raises(ValueError, match=message):
         Ratings.from_frame(frame, **options)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import operator
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 
-def whole_number(name: str, value: Any, at_least: int | None = None) -> int:
-    """`value` as an int of Python; a ValueError for anything that is none, or is too small."""
+def whole_number(name: str, value: Any, at_least: int | None = None, at_most: int | None = None) -> int:
+    """`value` as an int of Python; a ValueError for anything that is none, too small or too large."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError("a truth value is no count")
@@ -19,16 +20,20 @@ def whole_number(name: str, value: Any, at_least: int | None = None) -> int:
         raise ValueError(f"{name}={value!r}: give a whole number, such as 20") from error
     if at_least is not None and number < at_least:
         raise ValueError(f"{name}={number}: it must be at least {at_least}")
+    if at_most is not None and number > at_most:
+        raise ValueError(f"{name}={number}: it must be at most {at_most:,}")
     return number
 
 
-def real_number(name: str, value: Any, above: float | None = None, at_least: float | None = None) -> float:
-    """`value` as a finite float; a ValueError for anything that is none, or is too small."""
+def real_number(
+    name: str, value: Any, above: float | None = None, at_least: float | None = None, at_most: float | None = None
+) -> float:  # fmt: skip
+    """`value` as a finite float; a ValueError for anything that is none, too small or too large."""
     try:
         if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value):
             raise TypeError("no number")
         number = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}={value!r}: give a number, such as 0.1") from error
     if not abs(number) < float("inf"):
         raise ValueError(f"{name}={value!r}: it must be finite")
@@ -36,6 +41,8 @@ def real_number(name: str, value: Any, above: float | None = None, at_least: flo
         raise ValueError(f"{name}={value!r}: it must be above {above:g}")
     if at_least is not None and not number >= at_least:
         raise ValueError(f"{name}={value!r}: it must be at least {at_least:g}")
+    if at_most is not None and not number <= at_most:
+        raise ValueError(f"{name}={value!r}: it must be at most {at_most:g}")
     return number
 
 
@@ -64,8 +71,9 @@ def refuse_first(what: str, values: np.ndarray, bad: np.ndarray, why: str, remed
     """Raise ValueError with the first of the `values` that is `bad`, and how many there are; nothing if none is."""
     if bad.any():
         at = int(bad.argmax())
-        value = values.flat[at].item()
-        told = f"{value:g}" if isinstance(value, float) else value
+        value = values.flat[at]
+        value = value.item() if isinstance(value, np.generic) else value
+        told = f"{value:g}" if isinstance(value, float) else reprlib.repr(value)
         raise ValueError(f"{what}[{at}] is {told}{why} ({int(bad.sum())} such){remedy}")
 
 

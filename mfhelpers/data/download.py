@@ -8,6 +8,7 @@ import queue
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,13 +46,13 @@ class Patience:
 def fetch(
     urls: Sequence[str],
     path: Path,
-    sha256: str,
+    sha256: str | None,
     size: int | None = None,
     *,
     patience: Patience | None = None,
     progress: bool = True,
 ) -> Path:
-    """Bring the file with this SHA-256 to `path`, from the first of `urls` that has it.
+    """Bring the file with this SHA-256, or without one a whole zip, to `path`, from the first of `urls` that has it.
 
     The bytes go to ``NAME.part`` beside `path`, which is renamed once the sum is right; a part that
     a broken transfer or a killed process left behind is continued. Processes that want the same
@@ -64,8 +65,8 @@ def fetch(
         Tried in order.
     path : Path
         An existing file with the right sum is kept; one with a wrong sum is replaced.
-    sha256 : str
-        Hexadecimal sum of the whole file.
+    sha256 : str or None
+        Hexadecimal sum of the whole file; None if it is not known and the file is a zip.
     size : int, optional
         Length in bytes, if known: a longer answer is cut off and refused.
     patience : Patience, optional
@@ -81,7 +82,7 @@ def fetch(
     patience = patience or Patience()
     part = path.with_name(path.name + ".part")
     try:
-        if path.exists() and _sha256(path) == sha256:
+        if path.exists() and _is_right(path, sha256):
             return path  # before the lock: a shared cache may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         with _turn(path.with_name(path.name + ".lock"), part, patience) as waited:
@@ -89,7 +90,7 @@ def fetch(
             patience = replace(patience, answer=patience.answer - waited / max(len(urls), 2))
             problems = [] if urls else ["  no address to try (MFHELPERS_OFFLINE is set?)"]
             if path.exists():
-                if _sha256(path) == sha256:
+                if _is_right(path, sha256):
                     return path
                 path.unlink()
                 problems.append("  the copy that was there was damaged (wrong SHA-256 sum) and is removed")
@@ -139,7 +140,7 @@ def _turn(path: Path, part: Path, patience: Patience) -> Iterator[float]:
         lock.release()
 
 
-def _fetch_one(url: str, part: Path, sha256: str, size: int | None, patience: Patience, progress: bool) -> None:
+def _fetch_one(url: str, part: Path, sha256: str | None, size: int | None, patience: Patience, progress: bool) -> None:
     """Fill `part` from one address: continue what is there, twice more after a cut, from zero after a wrong sum."""
     cuts = 0
     while True:
@@ -156,7 +157,7 @@ def _fetch_one(url: str, part: Path, sha256: str, size: int | None, patience: Pa
             if got == had or cuts == 3:
                 raise  # not a byte further: the server will not give more
             continue
-        if _sha256(part) == sha256:
+        if _is_right(part, sha256):
             return
         page = _is_web_page(part)
         part.unlink()
@@ -164,7 +165,7 @@ def _fetch_one(url: str, part: Path, sha256: str, size: int | None, patience: Pa
             continue  # what was continued need not have been a beginning of this file
         if page:
             raise DownloadError("it sent a web page instead of the file (the login page of a guest network?)")
-        raise DownloadError("it sent a file with a wrong SHA-256 sum")
+        raise DownloadError("it sent a file with a wrong SHA-256 sum" if sha256 else "it sent no whole zip")
 
 
 def _transfer(url: str, part: Path, had: int, size: int | None, patience: Patience, progress: bool) -> None:
@@ -255,9 +256,11 @@ def _in_words(error: Exception, patience: Patience) -> str:
     return str(error)
 
 
-def _sha256(path: Path) -> str:
+def _is_right(path: Path, sha256: str | None) -> bool:
+    if sha256 is None:
+        return zipfile.is_zipfile(path)  # its directory stands at the end: one that is cut has none
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _is_web_page(path: Path) -> bool:

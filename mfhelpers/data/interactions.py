@@ -6,20 +6,21 @@ import dataclasses
 import html
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from .arguments import one_of, refuse_first
+from .arguments import one_of, refuse_first, whole_number
+from .columns import amounts, as_array, labels, refuse_far_times, seconds, texts
 from .features import Features, in_order, require_rows
 
 if TYPE_CHECKING:
     import torch
 
 PER_ROW = ("users", "items", "weights", "values", "timestamps", "folds")
-LAST_SECOND = 253_402_300_799  # of the year 9999
+MOST = 100_000_000  # users or items: an array of so many numbers takes a gigabyte
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,33 +65,45 @@ class Interactions:
 
     # the words of messages, and the field that holds the amounts; without annotations, so they are no fields
     _KIND, _ONE, _DOES, _AMOUNTS, _COLUMN = "an Interactions", "interaction", "has", "weights", "weight"
+    _OPTIONAL: ClassVar[tuple[str, ...]] = ("weight", "timestamp")
 
     def __post_init__(self) -> None:
         n, kind = len(self), type(self).__name__
         if n == 0:
             raise ValueError(f"there is no {self._ONE} in this selection: {self._KIND} holds at least one")
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731
+        for field in ("name", "source"):
+            if not isinstance(getattr(self, field), str):
+                raise ValueError(f"{field}={getattr(self, field)!r}: give text, such as 'mine'")
+        for field in ("n_users", "n_items"):
+            size = whole_number(field, getattr(self, field), 1, MOST)
+            put(field, size)
         for field, limit in (("users", self.n_users), ("items", self.n_items)):
             ids = _integers(field, getattr(self, field), np.int64, n, kind)
             remedy = f": {kind}.from_arrays numbers any labels"
             refuse_first(field, ids, (ids < 0) | (ids >= limit), f", outside 0 … {limit - 1}", remedy)
             put(field, ids)
         if self.weights is not None:
-            put("weights", _read_only(self.weights, np.float32, n, "weights"))
+            put("weights", _read_only(amounts("weights", self.weights), None, n, "weights"))
             _refuse_weightless(self.weights)
         for field, dtype in (("timestamps", np.int64), ("folds", np.int8)):
             if getattr(self, field) is not None:
                 put(field, _integers(field, getattr(self, field), dtype, n, kind))
         if self.timestamps is not None:
-            remedy = ": divide by 1000 if these are milliseconds, by 1,000,000 if microseconds"
-            late = self.timestamps > LAST_SECOND
-            refuse_first("timestamps", self.timestamps, late, ", in seconds a day beyond the year 9999", remedy)
+            refuse_far_times("timestamps", self.timestamps)
         for field, length in (("user_ids", self.n_users), ("item_ids", self.n_items)):
-            labels = getattr(self, field)
-            put(field, _read_only(np.arange(length) if labels is None else labels, None, length, field))
+            given = getattr(self, field)
+            if given is None:
+                given = np.arange(length)
+            elif not _is_ours(given):
+                given = labels(field, given)
+                _refuse_twice(field, pd.Index(given))
+            put(field, _read_only(given, None, length, field))
         for field in ("titles", "genres"):
             if getattr(self, field) is not None:
                 put(field, _read_only(getattr(self, field), None, self.n_items, field))
+                if getattr(self, field).dtype.kind not in "UTO":
+                    raise ValueError(f"{field} has type {getattr(self, field).dtype}, expected text")
         if self.features is not None:
             require_rows(self.features, self.n_users, self.n_items)
         self._refuse_duplicates()
@@ -101,8 +114,10 @@ class Interactions:
         twice = keys[1:] == keys[:-1]
         if twice.any():
             user, item = divmod(int(keys[twice.argmax()]), self.n_items)
+            labels = [vars(self)[field].tolist() for field in ("user_ids", "item_ids")]
+            told = f"user {labels[0][user]!r} {self._DOES} item {labels[1][item]!r}"
             raise ValueError(
-                f"user {user} {self._DOES} item {item} more than once ({int(twice.sum())} such): "
+                f"{told} more than once ({int(twice.sum())} such): "
                 f"{type(self).__name__}.from_arrays(…, duplicates='last') keeps the last"
             )
 
@@ -128,28 +143,40 @@ class Interactions:
         Parameters
         ----------
         users, items, weights, timestamps : array-likes, shape (n,)
-            Labels are numbered in sorted order and kept in `user_ids` and `item_ids`.
+            Labels are numbered in sorted order and kept in `user_ids` and `item_ids`; times are as in
+            `Ratings.from_arrays`.
         duplicates : {"raise", "last", "sum"}
             What to do with a (user, item) pair that occurs more than once. A sum adds the weights,
-            or counts the rows if there are none, and keeps the last time.
+            or counts the rows if there are none, and keeps the last time; the last is the latest by
+            time, and of those at one time or without times the last row.
         user_ids, item_ids, titles, genres, user_features, item_features, **fields
             As in `Ratings.from_arrays`, and so are the errors.
         """
         if weights is not None:
-            weights = np.asarray(weights, dtype=np.float32)
+            weights = amounts("weights", weights)
             _refuse_weightless(weights)  # before a sum hides it
         columns = {"weights": weights, "timestamps": timestamps}
-        ids, texts, features = (user_ids, item_ids), (titles, genres), (user_features, item_features)
-        return cls(**cls._gathered((users, items), columns, ids, texts, features, fields, duplicates, "sum"))
+        ids, described, features = (user_ids, item_ids), (titles, genres), (user_features, item_features)
+        return cls(**cls._gathered((users, items), columns, ids, described, features, fields, duplicates, "sum"))
 
     @classmethod
     def _gathered(
-        cls, labels: tuple, columns: dict, ids: tuple, texts: tuple, features: tuple, fields: dict, duplicates: str, merge: str
+        cls, pairs: tuple, columns: dict, ids: tuple, descriptions: tuple, features: tuple, fields: dict, duplicates: str, merge: str
     ) -> dict[str, Any]:  # fmt: skip
         """The arguments of the class, from those of `from_arrays`; pairs are (of users, of items)."""
-        users, items = _labels("user", labels[0]), _labels("item", labels[1])
+        if unknown := fields.keys() - {"name", "source", "folds", "features"}:
+            raise TypeError(
+                f"from_arrays has no argument {sorted(unknown)[0]!r}: besides those it names it takes name, source, folds, features"
+            )
+        if fields.get("features") is not None and not features[0] is features[1] is None:
+            raise TypeError(
+                "features= and a frame of features were given: give user_features= and item_features= alone"
+            )
+        users, items = labels("user", pairs[0]), labels("item", pairs[1])
         columns = columns | {"folds": fields.pop("folds", None)}
-        columns = {field: np.asarray(array) for field, array in columns.items() if array is not None}
+        columns = {field: as_array(field, array) for field, array in columns.items() if array is not None}
+        if "timestamps" in columns:
+            columns["timestamps"] = seconds("timestamps", columns["timestamps"])
         shapes = {name: array.shape for name, array in {"users": users, "items": items, **columns}.items()}
         if len(set(shapes.values())) > 1 or users.ndim != 1:
             raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
@@ -161,14 +188,12 @@ class Interactions:
         columns = {"users": user_numbers, "items": item_numbers, **columns}
         if duplicates != "raise":
             columns = _merge_duplicates(columns, len(item_ids), duplicates)
-        titles, genres = texts
         of_users, of_items = in_order("user", features[0], user_ids), in_order("item", features[1], item_ids)
         known = of_users is not None or of_items is not None
         described = {"features": Features(of_users, of_items)} if known else {}
         return dict(
             **columns, **described, n_users=len(user_ids), n_items=len(item_ids), user_ids=user_ids, item_ids=item_ids,
-            titles=None if titles is None else np.array([titles.get(i, str(i)) for i in item_ids.tolist()]),
-            genres=None if genres is None else np.array([genres.get(i, "") for i in item_ids.tolist()]),
+            titles=texts("titles", descriptions[0], item_ids, str), genres=texts("genres", descriptions[1], item_ids, lambda label: ""),
             **fields,
         )  # fmt: skip
 
@@ -178,16 +203,39 @@ class Interactions:
     ) -> Self:  # fmt: skip
         """Make `Interactions` from the named columns of a data frame; `options` as in `from_arrays`.
 
+        Parameters
+        ----------
+        frame : DataFrame of pandas or Polars, or Table of Arrow
+        user, item, weight, timestamp : names of columns
+            The last two may be None. A file without a header has the names 0, 1, … in pandas.
+
         Raises
         ------
         KeyError
             If a column is missing; the message lists those that are there.
+        ValueError
+            For what is no frame, and all that `from_arrays` refuses; the message names the column and the row.
         """
-        wanted = (user, item, weight, timestamp)
-        missing = [column for column in wanted if column is not None and column not in frame.columns]
-        if missing:
-            raise KeyError(f"no column {missing[0]!r}; the frame has {list(frame.columns)}")
-        return cls.from_arrays(*(None if column is None else frame[column].to_numpy() for column in wanted), **options)
+        known = hasattr(frame, "shape") and not isinstance(
+            frame, type
+        )  # first, since a LazyFrame warns when it is asked for its columns
+        names = getattr(frame, "column_names", getattr(frame, "columns", None)) if known else None
+        if names is None:
+            raise ValueError(
+                f"the frame is a {type(frame).__name__}: give a DataFrame of pandas or Polars or a Table of Arrow, such as "
+                "pd.DataFrame({'user': …, 'item': …}), pd.read_csv(file) or a LazyFrame's collect()"
+            )
+        names, columns = list(names), []
+        for role, column in {"user": user, "item": item, cls._COLUMN: weight, "timestamp": timestamp}.items():
+            if column is None and role not in cls._OPTIONAL:
+                raise ValueError(f"{role}=None: name the column of {role}s, one of {names}")
+            if column is not None and column not in names:
+                raise KeyError(f"no column {column!r}; the frame has {names}")
+            if names.count(column) > 1:
+                raise ValueError(f"the frame has {names.count(column)} columns {column!r}: keep one, or rename them")
+            what, values = f"frame[{column!r}]", None if column is None else frame[column]
+            columns.append(values if values is None else _READ[role](what, values))
+        return cls.from_arrays(*columns, **options)
 
     # -- use -------------------------------------------------------------------------------------
 
@@ -265,10 +313,17 @@ class Interactions:
 
 # -- checks --------------------------------------------------------------------------------------
 
+_READ = {"user": labels, "item": labels, "weight": amounts, "rating": amounts, "timestamp": seconds}  # columns by role
+
+
+def _is_ours(array: Any) -> bool:
+    """Checked already: the parts of a whole have its labels."""
+    return isinstance(array, np.ndarray) and not array.flags.writeable and array.flags.owndata
+
 
 def _read_only(array: Any, dtype: Any, length: int, what: str) -> np.ndarray:
     array = np.asarray(array, dtype=dtype)  # np.array of a tensor warns
-    if array.flags.writeable or not array.flags.owndata:  # else it is shared: the parts of a whole have its labels
+    if not _is_ours(array):
         array = array.copy()
     if array.shape != (length,):
         raise ValueError(f"{what} has shape {array.shape}, expected ({length},)")
@@ -277,7 +332,7 @@ def _read_only(array: Any, dtype: Any, length: int, what: str) -> np.ndarray:
 
 
 def _integers(what: str, array: Any, dtype: Any, n: int, kind: str) -> np.ndarray:
-    given = np.asarray(array)
+    given = as_array(what, array)
     if given.dtype.kind not in "iu":
         meant = {"timestamps": "seconds since 1970", "folds": "the number of a fold"}
         remedy = meant.get(what, f"{kind}.from_arrays numbers labels")
@@ -289,84 +344,78 @@ def _integers(what: str, array: Any, dtype: Any, n: int, kind: str) -> np.ndarra
 
 
 def _refuse_weightless(weights: np.ndarray) -> None:
-    bad = ~(np.isfinite(weights) & (weights > 0))
-    refuse_first("weights", weights, bad, ", not above 0 and finite", ": leave out what did not happen")
+    refuse_first("weights", weights, weights <= 0, ", not above 0 and finite", ": leave out what did not happen")
 
 
-def _labels(what: str, given: Any) -> np.ndarray:
-    """Labels as an array in which each is still what it was.
-
-    NumPy alone would make 'nan' of a gap between strings, "1" of a 1 between them, and one float64
-    of two large integers.
-    """
-    labels = np.asarray(given, dtype=None if hasattr(given, "__array__") else object)
-    if labels.ndim == 1 and pd.isna(labels).any():
-        raise ValueError(f"{what} label {int(pd.isna(labels).argmax())} is missing (NaN or None)")
-    if labels.dtype != object or labels.ndim != 1 or not len(labels):
-        return labels
-    examples = {_kind(kind): kind for kind in dict.fromkeys(map(type, labels.tolist()))}
-    if len(examples) > 1:
-        told = " and ".join(repr(next(label for label in labels if type(label) is t)) for t in examples.values())
-        raise ValueError(f"{what} labels are of several kinds, such as {told}: make them all of one")
-    dtypes = {str: str, int: np.int64, float: np.float64}
-    try:
-        return labels.astype(dtypes.get(next(iter(examples)), object))
-    except OverflowError:  # integers beyond int64 stay as they are
-        return labels
-
-
-def _kind(kind: type) -> type:
-    """NumPy's scalars count as Python's; a bool is no number here."""
-    kinds = {str: str, np.bool_: bool, bool: bool, int: int, np.integer: int, float: float, np.floating: float}
-    return next((plain for base, plain in kinds.items() if issubclass(kind, base)), kind)
-
-
-def _numbered(what: str, labels: np.ndarray, fixed: Any, one: str) -> tuple[np.ndarray, np.ndarray]:
-    if fixed is None:
-        numbers, ids = pd.factorize(labels, sort=True)
-        return numbers.astype(np.int64), np.asarray(ids)
-    ids = _labels(what, fixed)
-    # as objects unless both are of one type of number: a common type of two may merge what differs
-    dtype = ids.dtype if ids.dtype == labels.dtype and ids.dtype.kind in "iuf" else object
-    index = pd.Index(ids.astype(dtype), dtype=dtype)
+def _refuse_twice(what: str, index: pd.Index) -> None:
     if not index.is_unique:
-        raise ValueError(f"{what}_ids holds {index[index.duplicated()].tolist()[0]!r} more than once")
-    numbers = index.get_indexer(pd.Index(labels.astype(dtype), dtype=dtype))
+        raise ValueError(f"{what} holds {index[index.duplicated()].tolist()[0]!r} more than once")
+
+
+def _numbered(what: str, given: np.ndarray, fixed: Any, one: str) -> tuple[np.ndarray, np.ndarray]:
+    if fixed is None:
+        try:
+            numbers, ids = pd.factorize(given, sort=True)
+        except TypeError as error:
+            raise ValueError(f"{what} labels have no order ({error}): use text or whole numbers") from error
+        return numbers.astype(np.int64), np.asarray(ids)
+    ids = labels(f"{what}_ids", fixed)
+    if ids.ndim != 1:
+        raise ValueError(f"{what}_ids has shape {ids.shape}, expected one label each, (n,)")
+    # as objects unless both are of one type of number: a common type of two may merge what differs
+    dtype = ids.dtype if ids.dtype == given.dtype and ids.dtype.kind in "iuf" else object
+    index = pd.Index(ids.astype(dtype), dtype=dtype)
+    _refuse_twice(f"{what}_ids", index)
+    numbers = index.get_indexer(pd.Index(given.astype(dtype), dtype=dtype))
     unknown = numbers < 0
     if unknown.any():
         raise ValueError(
-            f"{what} label {labels[unknown].tolist()[0]!r} is not among the {len(ids)} of {what}_ids ({int(unknown.sum())} such): "
+            f"{what} label {given[unknown].tolist()[0]!r} is not among the {len(ids)} of {what}_ids ({int(unknown.sum())} such): "
             f"leave such {one}s out, or number all of them together"
         )
     return numbers.astype(np.int64), ids
 
 
+def require_interactions(*given: Any) -> None:
+    """Raise ValueError unless all are Ratings or Interactions."""
+    for value in given:
+        if not isinstance(value, Interactions):
+            raise ValueError(
+                f"a {type(value).__name__} was given, expected Ratings or Interactions: Ratings.from_frame(frame, user, item, rating) "
+                "and from_arrays make them"
+            )
+
+
 def require_same_labels(one: Interactions, other: Interactions) -> None:
     """Raise ValueError unless the numbers of users and items mean the same in both."""
+    require_interactions(one, other)
     for what in ("user_ids", "item_ids"):
         ours, theirs = getattr(one, what), getattr(other, what)
         if ours is theirs or np.array_equal(ours, theirs):
             continue
         pairs = enumerate(zip(ours.tolist(), theirs.tolist(), strict=False))
         differ = (f"{what}[{n}] is {a!r} in one and {b!r} in the other" for n, (a, b) in pairs if a != b)
+        scale = ", scale=train.scale" if hasattr(one, "scale") else ""  # one that is guessed from a part may clip
         raise ValueError(
             f"{one} and {other} are not parts of the same {one._ONE}s: "
             f"{next(differ, f'{what} has {len(ours)} labels in one and {len(theirs)} in the other')}. "
-            f"Split one {type(one).__name__}, or number the second by from_arrays(…, user_ids=train.user_ids, item_ids=train.item_ids)"
+            f"Split one {type(one).__name__}, or number the second by from_arrays(…, user_ids=train.user_ids, item_ids=train.item_ids{scale})"
         )
 
 
 def _merge_duplicates(columns: dict[str, np.ndarray], n_items: int, how: str) -> dict[str, np.ndarray]:
-    keys = columns["users"] * np.int64(n_items) + columns["items"]
+    times = columns.get("timestamps")
+    by_time = np.arange(len(columns["users"])) if times is None else np.argsort(times, kind="stable")
+    keys = (columns["users"] * np.int64(n_items) + columns["items"])[by_time]
     # unique() keeps the first of equal keys: looking at the list backwards makes that the last
     _, backwards, groups = np.unique(keys[::-1], return_index=True, return_inverse=True)
-    last = len(keys) - 1 - backwards
+    last = by_time[len(keys) - 1 - backwards]
     order = np.argsort(last)
     merged = {field: column[last[order]] for field, column in columns.items()}
     amount = {"mean": "values", "sum": "weights"}.get(how)
     if amount is not None:
         given = columns.get(amount)  # without weights each counts 1
-        sums = np.bincount(groups, weights=None if given is None else given[::-1].astype(np.float64))
+        sums = np.bincount(groups, weights=None if given is None else given[by_time][::-1].astype(np.float64))
         sums = sums / np.bincount(groups) if how == "mean" else sums
         merged[amount] = sums[order].astype(np.float32)
     return merged

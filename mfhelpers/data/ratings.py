@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from .arguments import refuse_first
+from .arguments import real_number, refuse_first
+from .columns import amounts
 from .features import Features
 from .interactions import (
     Interactions,
     _read_only,
+    require_interactions as require_interactions,
     require_same_labels as require_same_labels,  # where the modules above look for it
 )
 
@@ -74,6 +76,7 @@ class Ratings(Interactions):
     weights: np.ndarray | None = dataclasses.field(default=None, init=False)  # ratings have values instead
 
     _KIND, _ONE, _DOES, _AMOUNTS, _COLUMN = "a Ratings", "rating", "rates", "values", "rating"
+    _OPTIONAL: ClassVar[tuple[str, ...]] = ("timestamp",)
 
     # written out, since a dataclass would put the fields of Interactions first
     def __init__(
@@ -88,7 +91,7 @@ class Ratings(Interactions):
         self.__post_init__()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", _checked_scale(self.scale))
+        object.__setattr__(self, "scale", checked_scale(self.scale))
         object.__setattr__(self, "values", _checked_values(self.values, self.scale))
         Interactions.__post_init__(self)  # super() would put its cell among the locals
 
@@ -105,17 +108,20 @@ class Ratings(Interactions):
         ----------
         users, items, values, timestamps : array-likes, shape (n,)
             Labels are numbered in sorted order and kept in `user_ids` and `item_ids`; those of one
-            side are all of one kind, text or whole numbers or others.
+            side are all of one kind, text or whole numbers or others. Times are seconds since 1970 or
+            dates; those without a time zone count as UTC. A warning says if all lie in 1970.
         scale : Scale or (low, high, step), optional
             Taken from the values if not given: their minimum, maximum and, for whole and half
             stars, the step. Give it if the extremes may be missing: a wrong scale clips silently.
         duplicates : {"raise", "last", "mean"}
             What to do with a (user, item) pair that occurs more than once. A mean may fall between
-            the steps of a scale; one that is given needs a step that permits it, such as 0.
+            the steps of a scale; one that is given needs a step that permits it, such as 0. The last
+            is the latest by time, and of those at one time or without times the last row.
         user_ids, item_ids : array-likes of labels, optional
             Fix the numbering: a test part from a file of its own takes those of the training part.
         titles, genres : dict from item label to text, optional
-            Items that are not in the dictionary get their label as a title, and no genre.
+            Items that are not in the dictionary get their label as a title, and no genre; where no
+            label is in it, the types are told.
         user_features, item_features : DataFrames, optional
             The index holds labels, in any order. Other labels are left out, those without a row get
             missing values; where no label fits at all, the types are told.
@@ -128,11 +134,10 @@ class Ratings(Interactions):
             For labels that are missing, mixed, or not among those given; for unequal lengths, and
             all that the class itself refuses.
         """
-        values = np.asarray(values, dtype=np.float32)
-        _refuse_missing(values)
+        values = amounts("values", values)
         columns = {"values": values, "timestamps": timestamps}
-        ids, texts, features = (user_ids, item_ids), (titles, genres), (user_features, item_features)
-        given = cls._gathered((users, items), columns, ids, texts, features, fields, duplicates, "mean")
+        ids, described, features = (user_ids, item_ids), (titles, genres), (user_features, item_features)
+        given = cls._gathered((users, items), columns, ids, described, features, fields, duplicates, "mean")
         return cls(**given, scale=_guessed_scale(values, given["values"]) if scale is None else scale)
 
     @classmethod
@@ -163,7 +168,9 @@ class Ratings(Interactions):
         ValueError
             If no rating is that high.
         """
-        high = np.ones(len(self), bool) if at_least is None else self.values >= np.float32(at_least)
+        high = np.ones(len(self), bool)
+        if at_least is not None:
+            high = self.values >= np.float32(real_number("at_least", at_least))
         if not high.any():
             raise ValueError(
                 f"at_least={at_least}: no rating of {self.name} is that high, the highest is {self.values.max():g}"
@@ -178,23 +185,23 @@ class Ratings(Interactions):
 # -- checks --------------------------------------------------------------------------------------
 
 
-def _checked_scale(scale: Any) -> Scale:
+def checked_scale(scale: Any) -> Scale:
     try:
+        if isinstance(scale, (str, bytes, dict, set)):
+            raise TypeError("no numbers in an order")
         low, high, step = scale = Scale(*map(float, scale))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"scale={scale!r}: give (low, high, step), such as (1, 5, 1)") from error
-    if not (np.isfinite([low, high, step]).all() and low <= high and step >= 0):
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.array(scale, np.float32)).all()
+    if not (finite and low <= high and step >= 0):
         raise ValueError(f"scale={tuple(scale)}: all finite, low not above high, the step not negative")
     return scale
 
 
-def _refuse_missing(values: np.ndarray) -> None:
-    refuse_first("values", values, ~np.isfinite(values), "", ": leave out what was not rated, a list has no gaps")
-
-
 def _checked_values(values: Any, scale: Scale) -> np.ndarray:
-    values = _read_only(values, np.float32, len(values), "values")
-    _refuse_missing(values)
+    values = amounts("values", values)
+    values = _read_only(values, None, len(values) if values.ndim else 1, "values")
     off = (values < scale.low) | (values > scale.high)
     if scale.step:
         steps = (values.astype(np.float64) - scale.low) / scale.step

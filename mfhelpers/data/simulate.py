@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from .arguments import real_number, whole_number
+from .interactions import MOST
 from .linear import predicted
-from .ratings import Ratings, Scale
+from .ratings import Ratings, Scale, checked_scale
 
 # Chosen so that the usual models score on the default simulation about what they score on ml-100k:
 # RMSE 1.13 for the mean, .95 for biases, .92 for a factorisation.
 SD_USER_BIAS, SD_ITEM_BIAS, SD_SIGNAL, SD_NOISE = 0.46, 0.52, 0.46, 0.85
 POPULAR_IS_LIKED = 0.22  # stars of item bias for one standard deviation of log popularity
-EXACT_CELLS = 8_000_000  # a matrix of more cells is drawn by rejection at first
+EXACT_CELLS = 8_000_000  # a matrix of more cells is drawn by rejection at first, unless it gets over a quarter full
 FIRST_DAY, DAYS = 874_724_710, 214  # ml-100k's: 20 September 1997, seven months
 
 
@@ -21,9 +22,10 @@ def simulate(
     noise: float = SD_NOISE, min_per_user: int | None = None, seed: int = 0, name: str = "simulated",
 ) -> tuple[Ratings, tuple]:  # fmt: skip
     """The ratings of `mfhelpers.simulate_ratings`, which describes them, and the five arrays of their truth."""
-    for what, size in (("n_users", n_users), ("n_items", n_items), ("n_ratings", n_ratings)):
-        whole_number(what, size, 1)
-    n_factors, noise = whole_number("n_factors", n_factors, 0), real_number("noise", noise, at_least=0)
+    sizes = (("n_users", n_users, MOST), ("n_items", n_items, MOST), ("n_ratings", n_ratings, 10 * MOST))
+    n_users, n_items, n_ratings = (whole_number(what, size, 1, limit) for what, size, limit in sizes)
+    n_factors = whole_number("n_factors", n_factors, 0, 10 * MOST // (n_users + n_items))
+    mean, noise = real_number("mean", mean, None, -1e6, 1e6), real_number("noise", noise, at_least=0, at_most=1e6)
     fewest = min(20, n_ratings // n_users, n_items)
     min_per_user = fewest if min_per_user is None else whole_number("min_per_user", min_per_user, 0)
     if not n_users * min_per_user <= n_ratings <= n_users * n_items:
@@ -31,8 +33,8 @@ def simulate(
             f"n_ratings={n_ratings}: {n_users} users × {n_items} items with at least {min_per_user} ratings a user "
             f"leave {n_users * min_per_user} … {n_users * n_items}"
         )
-    rng = np.random.default_rng(seed)
-    scale = Scale(*map(float, scale))
+    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    scale = checked_scale(scale)
     popularity = rng.normal(0.0, 1.0, n_items)
     counts = _counts_per_user(rng, n_users, n_items, n_ratings, min_per_user)
     users, items = _draw_pairs(rng, counts, 2.1 * popularity - 0.3 * popularity**2)
@@ -100,7 +102,7 @@ def _draw_pairs(rng: np.random.Generator, counts: np.ndarray, logits: np.ndarray
     """Distinct items for each user, item i with odds exp(logits[i]), without replacement."""
     n_users, n_items = len(counts), len(logits)
     pairs = np.empty(0, np.int64)
-    if n_users * n_items > EXACT_CELLS:
+    if n_users * n_items > max(EXACT_CELLS, 4 * counts.sum()):
         # drawing with replacement and dropping what a user has already: quick while few are dropped
         cumulative = np.cumsum(np.exp(logits))
         for _ in range(20):

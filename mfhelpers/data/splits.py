@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from .arguments import whole_number
-from .interactions import Interactions, require_same_labels
+from .arguments import real_number, whole_number
+from .interactions import Interactions, require_interactions, require_same_labels
 
 Rows = TypeVar("Rows", bound=Interactions)  # Ratings, too
 
@@ -30,8 +30,8 @@ def random_split(ratings: Rows, test: float = 0.2, seed: int = 0) -> tuple[Rows,
     train, test : of the type of `ratings`
         Both in the order of `ratings`; a ValueError if either would be empty.
     """
+    n_test, seed = _n_test(ratings, test), whole_number("seed", seed, 0)
     chosen = np.zeros(len(ratings), bool)
-    n_test = _n_test(ratings, test)
     chosen[np.random.default_rng(seed).permutation(len(ratings))[:n_test]] = True
     return _rows(ratings, ~chosen), _rows(ratings, chosen)
 
@@ -43,7 +43,9 @@ def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows,
     in the same order, so that results can be compared rating by rating. A number of folds below 2, or
     above that of the ratings, is a ValueError.
     """
-    if not 2 <= folds <= len(ratings):
+    require_interactions(ratings)
+    seed = whole_number("seed", seed, 0, 2**32 - 1)
+    if not 2 <= (folds := whole_number("folds", folds)) <= len(ratings):
         raise ValueError(f"folds={folds}: choose 2 … {len(ratings)} folds for {len(ratings)} ratings")
     order = np.arange(len(ratings))
     np.random.RandomState(seed).shuffle(order)  # the old generator, because Surprise uses it
@@ -55,6 +57,7 @@ def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows,
 
 def official_folds(ratings: Rows) -> Iterator[tuple[Rows, Rows]]:
     """Yield the data set's own folds: u1 to u5 of ml-100k; a ValueError if it came without."""
+    require_interactions(ratings)
     if ratings.folds is None:
         raise ValueError(
             f"{ratings.name} ({ratings.source}) has no official folds; ml-100k from MovieLens has, or use kfold"
@@ -69,9 +72,10 @@ def leave_last_out(ratings: Rows, n: int = 1) -> tuple[Rows, Rows]:
     Users with `n` ratings or fewer stay in the train part altogether; if that is everybody, or there are no
     timestamps, it is a ValueError.
     """
-    n = whole_number("n", n, 1)
-    order = np.lexsort((_timestamps(ratings), ratings.users))
-    counts = ratings.user_counts
+    n, times = whole_number("n", n, 1), _timestamps(ratings)
+    order, counts = np.lexsort((times, ratings.users)), ratings.user_counts
+    if counts.max() <= n:
+        raise ValueError(f"n={n}: no user has more than {counts.max()} ratings, so nothing would be held back")
     place = np.arange(len(ratings)) - np.repeat(np.cumsum(counts) - counts, counts)
     owner = np.repeat(np.arange(ratings.n_users), counts)
     last = np.empty(len(ratings), bool)
@@ -91,6 +95,12 @@ def time_split(ratings: Rows, test: float = 0.2) -> tuple[Rows, Rows]:
     """
     times = _timestamps(ratings)
     moment = np.sort(times)[len(ratings) - _n_test(ratings, test) - 1]
+    if moment == times.max():
+        same = int((times == moment).sum())
+        raise ValueError(
+            f"test={test}: {same} of {len(ratings)} ratings are of the last moment, {moment}, and stay together, so "
+            "nothing would come after it: a smaller share of the time, or random_split, holds some back"
+        )
     return _rows(ratings, times <= moment), _rows(ratings, times > moment)
 
 
@@ -138,13 +148,15 @@ def _rows(ratings: Rows, index: np.ndarray) -> Rows:
 
 
 def _n_test(ratings: Interactions, share: float) -> int:
-    n_test = round(share * len(ratings)) if 0 < share < 1 else 0
+    require_interactions(ratings)
+    n_test = round(share * len(ratings)) if 0 < real_number("test", share) < 1 else 0
     if not 0 < n_test < len(ratings):
         raise ValueError(f"test={share}: of {len(ratings)} ratings both parts must get at least one; 0.2 is usual")
     return n_test
 
 
 def _timestamps(ratings: Interactions) -> np.ndarray:
+    require_interactions(ratings)
     if ratings.timestamps is None:
         raise ValueError(f"{ratings.name} has no timestamps, and a split by time needs them")
     return ratings.timestamps
