@@ -20,6 +20,7 @@ import traceback
 
 import nbformat
 import pytest
+from IPython.display import display
 
 import mfhelpers as mf
 from mfhelpers.course import notebooks
@@ -139,7 +140,7 @@ def arguments(args):
     return [argument.arg for argument in names]
 
 
-BUILT_IN = frozenset([*dir(builtins), "__name__"])
+BUILT_IN = frozenset([*dir(builtins), "__name__", "display"])
 
 
 def read_through(cells, known=BUILT_IN):
@@ -234,7 +235,7 @@ def failures(notebook):
 
         matplotlib.use("Agg")
         mf.load_ratings = few_ratings
-        names = {"__name__": "__main__"}
+        names = {"__name__": "__main__", "display": display}  # as a kernel has it
         for cell in set_up:
             run(cell, names)
         return from_here((), names)
