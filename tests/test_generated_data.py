@@ -126,7 +126,7 @@ def bad_amounts(n, at, meant):
     return [
                 *map(put_in, [float("nan"), float("inf"), 1e300, -1e39, 10**400, None, "4,0", "", " ", "good", "rating", 1j, [3.0], {}, b"x", pd.NA, pd.NaT]),
                 *map(put_in, [datetime.datetime(2001, 1, 1), np.datetime64("2001"), decimal.Decimal("nan"), object()]),
-                [True] * n, np.ones(n, bool), np.ones(n, complex), np.zeros(n, "M8[s]"), np.ones(n, "m8[s]"), np.ones((n, 2)), [3] * (n + 1), "text", {}, 7, gap,
+                np.array(put_in(True), dtype=object), [True] * n, np.ones(n, bool), np.ones(n, complex), np.zeros(n, "M8[s]"), np.ones(n, "m8[s]"), np.ones((n, 2)), [3] * (n + 1), "text", {}, 7, gap,
                 np.ma.masked_equal(np.full(n, 99.0), 99), pd.Series(pd.date_range("2001", periods=n)), pl.Series(put_in(None)), iter([3.0] * n),
     ]  # fmt: skip
 

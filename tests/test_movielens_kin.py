@@ -101,6 +101,12 @@ def test_titles_are_read_in_either_encoding(name, file, title, encoding, tmp_pat
     assert load_ratings(name, path=put(tmp_path / "set", files)).titles[3] == title
 
 
+def test_a_title_may_hold_what_ends_a_line_elsewhere(tmp_path):
+    files = make_files("ml-100k")
+    files["u.item"] = files["u.item"].replace(b"lie 11 ", b"lie\r\x85\x0c11 ")
+    assert load_ratings(path=put(tmp_path / "set", files)).titles[3] == "Amélie\r\x85\x0c11 (2001)"
+
+
 # -- every file that is read -----------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from .arguments import refuse_first
 LONGEST = 1_000  # characters of a label or title: NumPy gives each the room of the longest
 GAP = ": leave out what was not rated, a list has no gaps"
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
-IN_1970 = range(315_000, 365 * 86_400)  # seconds: what dates since 1980 become if a factor of 1,000 is lost
+IN_1970 = range(315_000, 365 * 86_400)  # seconds, from a thousandth of 1980 on
 
 
 def as_array(what: str, given: Any, dtype: Any = None) -> np.ndarray:
@@ -95,13 +95,17 @@ def seconds(what: str, given: Any) -> np.ndarray:
         array = array.astype("datetime64[s]").astype(np.int64)
     if array.dtype.kind in "iu":
         refuse_far_times(what, array)
-    if array.dtype.kind in "iu" and array.size and int(array.min()) in IN_1970 and int(array.max()) in IN_1970:
+    return array
+
+
+def warn_of_1970(times: np.ndarray) -> None:
+    """Say so if all times are what dates since 1980 become when a factor of 1,000 is lost."""
+    if times.dtype.kind in "iu" and times.size and int(times.min()) in IN_1970 and int(times.max()) in IN_1970:
         warnings.warn(
-            f"all {what} lie in 1970, from {array.min()} to {array.max()} s: if dates were divided by too much (pandas 3 counts "
-            "microseconds), give the dates themselves",
+            f"all timestamps lie in 1970, from {times.min()} to {times.max()} s: if dates were divided by too much (pandas 3 "
+            "counts microseconds), give the dates themselves",
             stacklevel=4,
         )
-    return array
 
 
 def refuse_far_times(what: str, times: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse
 
 from .arguments import one_of, refuse_first, whole_number
-from .columns import amounts, as_array, labels, refuse_far_times, seconds, texts
+from .columns import amounts, as_array, labels, refuse_far_times, seconds, texts, warn_of_1970
 from .features import Features, in_order, require_rows
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class Interactions:
             if not isinstance(getattr(self, field), str):
                 raise ValueError(f"{field}={getattr(self, field)!r}: give text, such as 'mine'")
         for field in ("n_users", "n_items"):
-            size = whole_number(field, getattr(self, field), 1, MOST)
-            put(field, size)
+            put(field, whole_number(field, getattr(self, field), 1, MOST))
         for field, limit in (("users", self.n_users), ("items", self.n_items)):
             ids = _integers(field, getattr(self, field), np.int64, n, kind)
             remedy = f": {kind}.from_arrays numbers any labels"
@@ -177,6 +176,7 @@ class Interactions:
         columns = {field: as_array(field, array) for field, array in columns.items() if array is not None}
         if "timestamps" in columns:
             columns["timestamps"] = seconds("timestamps", columns["timestamps"])
+            warn_of_1970(columns["timestamps"])
         shapes = {name: array.shape for name, array in {"users": users, "items": items, **columns}.items()}
         if len(set(shapes.values())) > 1 or users.ndim != 1:
             raise ValueError(f"the arrays must be one-dimensional and equally long, not {shapes}")
@@ -216,11 +216,9 @@ class Interactions:
         ValueError
             For what is no frame, and all that `from_arrays` refuses; the message names the column and the row.
         """
-        known = hasattr(frame, "shape") and not isinstance(
-            frame, type
-        )  # first, since a LazyFrame warns when it is asked for its columns
-        names = getattr(frame, "column_names", getattr(frame, "columns", None)) if known else None
-        if names is None:
+        # the shape first, since a LazyFrame warns when it is asked for its columns
+        names = getattr(frame, "column_names", getattr(frame, "columns", None)) if hasattr(frame, "shape") else None
+        if names is None or isinstance(frame, type):
             raise ValueError(
                 f"the frame is a {type(frame).__name__}: give a DataFrame of pandas or Polars or a Table of Arrow, such as "
                 "pd.DataFrame({'user': …, 'item': …}), pd.read_csv(file) or a LazyFrame's collect()"

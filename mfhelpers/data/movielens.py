@@ -281,9 +281,6 @@ class _Files:
     def __init__(self, dataset: Dataset, place: Path) -> None:
         self.dataset, self.place = dataset, place
         self.archive = None if place.is_dir() else zipfile.ZipFile(place)
-        for member in dataset.sums if self.archive else ():  # of a folder some may be left out
-            if not self.has(member):
-                raise DataError(f"{place} has no {member}, as the original {dataset.name} has. Download it again.")
 
     def has(self, member: str) -> bool:
         if self.archive is None:
@@ -292,16 +289,13 @@ class _Files:
 
     def _entry(self, member: str) -> zipfile.ZipInfo | None:
         wanted = [f"{folder}/{member}" for folder in self.dataset.folders]
-        return (
-            next((entry for entry in self.archive.infolist() if entry.filename in wanted), None)
-            if self.archive
-            else None
-        )
+        entries = self.archive.infolist() if self.archive else []
+        return next((entry for entry in entries if entry.filename in wanted), None)
 
     def open(self, member: str) -> IO[bytes]:
         if not self.has(member):
             raise DataError(f"{self.place} has no {member}")
-        entry = None if self.archive is None else self._entry(member)
+        entry = self._entry(member)
         size = (self.place / member).stat().st_size if entry is None else entry.file_size  # as a zip declares it
         if size > (limit := 10_000_000 + 100 * self.dataset.n_ratings):
             raise DataError(
@@ -338,6 +332,9 @@ class _Files:
 def _read(dataset: Dataset, place: Path) -> Ratings:
     try:
         with closing(_Files(dataset, place)) as files:
+            for member in dataset.sums if files.archive else ():  # of a folder some may be left out
+                if not files.has(member):
+                    raise DataError(f"{place} has no {member}, as the original {dataset.name} has. Download it again.")
             users, items, values, timestamps = _read_columns(dataset, files)
             _verify(dataset, place, users, items, values, timestamps)
             described = _read_users(dataset, files, users)
@@ -367,6 +364,8 @@ def _read(dataset: Dataset, place: Path) -> Ratings:
 def _table(files: _Files, member: str, **options) -> pd.DataFrame:
     with files.open(member) if member == files.dataset.main else io.StringIO(files.text(member)) as file:
         try:
+            if member != files.dataset.main and options.get("engine") != "python":
+                options["lineterminator"] = "\n"  # and not at a \r within a title
             return pd.read_csv(file, **options)
         except ValueError as error:
             raise ValueError(f"{member}: {error}") from error
