@@ -15,7 +15,7 @@ from mfhelpers.data.arguments import require_memory
 from mfhelpers.data.files import replacing
 
 RATINGS, _ = mf.simulate_ratings(12, 10, 70, 2, min_per_user=3)
-FACTORS = mf.als(RATINGS, 2, sweeps=1, dtype="float64", progress=False)
+FACTORS = mf.als(RATINGS, 2, sweeps=1, progress=False)
 TABLES = [
     [(0, 1, 3.0)], {"user": [0]}, pd.DataFrame({"user": [0], "item": [0], "rating": [3.0]}), RATINGS.to_csr(),
     torch.utils.data.DataLoader([1, 2]), np.ones((3, 3)), RATINGS.to_interactions(), None,
@@ -182,13 +182,15 @@ def damaged(whole):
 
 
 def test_damaged_factors_are_a_data_error_or_what_was_saved(tmp_path):
-    whole, path, refused = FACTORS.save(tmp_path / "whole.npz").read_bytes(), tmp_path / "damaged.npz", 0
+    draw = np.random.default_rng(0).normal
+    factors = mf.Factors(3.5, draw(size=2000), draw(size=900), draw(size=(2000, 2)), draw(size=(900, 2)))
+    whole, path, refused = factors.save(tmp_path / "whole.npz").read_bytes(), tmp_path / "damaged.npz", 0
     for content in damaged(whole):
         path.write_bytes(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                assert mf.Factors.load(path).rms_difference(FACTORS) < 1e-12
+                assert mf.Factors.load(path).rms_difference(factors) < 1e-12
             except mf.DataError:
                 refused += 1
     assert refused > 100

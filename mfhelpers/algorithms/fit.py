@@ -19,7 +19,13 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ..data.arguments import (
-    LARGEST_SEED, file_path, one_of, real_number, require_one_each, whole_number, yes_or_no,
+    LARGEST_SEED,
+    file_path,
+    one_of,
+    real_number,
+    require_one_each,
+    whole_number,
+    yes_or_no,
 )  # fmt: skip
 from ..data.ratings import Ratings
 from ..models.modules import MatrixFactorization, as_array, modes_kept

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..data.arguments import (
-    file_path, in_range, low_and_high, real_number, require_memory, whole_number, yes_or_no,
+    file_path,
+    in_range,
+    low_and_high,
+    real_number,
+    require_memory,
+    whole_number,
+    yes_or_no,
 )  # fmt: skip
 from ..data.files import replacing
 from ..data.interactions import Interactions

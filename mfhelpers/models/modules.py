@@ -11,7 +11,13 @@ import torch
 from torch import nn
 
 from ..data.arguments import (
-    LARGEST_SEED, low_and_high, real_number, require_memory, require_one_each, whole_number, yes_or_no,
+    LARGEST_SEED,
+    low_and_high,
+    real_number,
+    require_memory,
+    require_one_each,
+    whole_number,
+    yes_or_no,
 )  # fmt: skip
 from ..data.linear import CHUNK
 from ..data.ratings import Ratings, require_ratings
