@@ -90,7 +90,7 @@ format: $(TESTED)
 binder:
 	@"$(PYTHON)" -c 'import sys, urllib.parse as u; a = sys.argv[1]; \
 	  sys.exit("no address: make binder REPOSITORY=https://…") if not a.startswith("https://") else \
-	  print(f"https://mybinder.org/v2/git/{u.quote(a, safe=str())}/HEAD?urlpath=lab/tree/notebooks/00_movielens.ipynb")' \
+	  print(f"https://mybinder.org/v2/git/{u.quote(a.replace(u.urlsplit(a).netloc, u.urlsplit(a).netloc.split(chr(64))[-1], 1), safe=str())}/HEAD?urlpath=lab/tree/notebooks/00_movielens.ipynb")' \
 	  "$(REPOSITORY)"
 
 clean:

@@ -35,7 +35,12 @@ def main() -> int:
     chosen = parser.parse_args()
     os.chdir(ROOT)
     # one thread and no progress bars: stored outputs shall be the same on every machine
-    os.environ |= {"OMP_NUM_THREADS": "1", "MFHELPERS_PROGRESS": "0", "PYTHONPATH": str(ROOT / "tests")}
+    os.environ |= {
+        "OMP_NUM_THREADS": "1",
+        "MFHELPERS_PROGRESS": "0",
+        "MFHELPERS_ATTENDED": "0",
+        "PYTHONPATH": str(ROOT / "tests"),
+    }
     began, failed, results = time.perf_counter(), [], []
     print(f"MovieLens {'found' if real_data() else 'not found'}, {chosen.processes} processes", flush=True)
     with ThreadPoolExecutor(chosen.processes) as pool:

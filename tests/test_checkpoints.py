@@ -155,11 +155,34 @@ def test_numpys_numbers_do_as_pythons_and_survive_a_checkpoint(tmp_path):
     assert_equal(resumed, whole)
 
 
-def test_resume_starts_anew_where_there_is_no_file_and_without_resume_always(tmp_path):
-    first, again = made(), made()
-    for model, resume in ((first, True), (again, False)):
-        assert history_of(model, TRAIN, checkpoint=tmp_path / "checkpoint", resume=resume, **SETTINGS).epochs == 4
-    assert_equal(first, again)
+@pytest.mark.parametrize("resume", [False, True])
+def test_resume_starts_anew_where_there_is_no_file(tmp_path, resume):
+    plain, model = made(), made()
+    fit(plain, TRAIN, **SETTINGS)
+    assert history_of(model, TRAIN, checkpoint=tmp_path / "checkpoint", resume=resume, **SETTINGS).epochs == 4
+    assert_equal(model, plain)
+
+
+def test_a_checkpoint_is_not_overwritten_without_resume(tmp_path):
+    path, model = tmp_path / "checkpoint", made()
+    fit(made(), TRAIN, checkpoint=path, **SETTINGS)
+    kept, start = path.read_bytes(), copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="holds a training already: resume=True continues it"):
+        fit(model, TRAIN, checkpoint=path, **SETTINGS)
+    assert path.read_bytes() == kept
+    assert_equal(model, start)
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(tmp_path):
+    path = tmp_path / "checkpoint"
+    fit(made(), TRAIN, checkpoint=path, **{**SETTINGS, "epochs": 1})
+    whole = path.read_bytes()
+    for place in np.linspace(0, 8 * len(whole) - 1, 100).astype(int).tolist():
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is not a checkpoint of fit, or is damaged"):
+            fit(made(), TRAIN, checkpoint=path, resume=True, **SETTINGS)
 
 
 def test_nothing_is_left_to_do_after_the_last_epoch(tmp_path):

@@ -89,6 +89,12 @@ def test_start_refuses_in_a_line(command, course, target):
     assert (command.folder / "file").read_text() == "mine"
 
 
+def test_start_prints_a_path_without_a_tilde(command, tmp_path):
+    done = command("start", "~/mine", HOME=str(tmp_path), USERPROFILE=str(tmp_path))
+    assert "~" not in done.stdout
+    assert f'"{tmp_path / "mine" / "00_movielens.ipynb"}"' in done.stdout
+
+
 def test_start_prints_on_a_console_with_few_characters(command):
     done = command("start", "Übung", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mfhelpers import progress
+from mfhelpers import progress, simulate_ratings
 from mfhelpers.display import notebook as display, progress as bars
 
 
@@ -97,3 +97,12 @@ def test_in_a_notebook_the_whole_bundle_is_displayed(shell, monkeypatch, capsys)
     display.show(data, metadata)
     assert calls == [(data, {"metadata": metadata, "raw": True})]
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("encoding", "sign"), [("cp1251", "x"), ("ascii", "x"), ("utf-8", "×")])
+def test_ratings_and_factors_are_printed_on_any_console(monkeypatch, encoding, sign):
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", console)
+    print(*simulate_ratings(6, 5, 20, 1, min_per_user=2, name="é"))
+    console.flush()
+    assert console.buffer.getvalue().decode(encoding).count(f"6 users {sign} 5 items") == 2

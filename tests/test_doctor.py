@@ -189,6 +189,11 @@ def test_a_data_folder_that_does_not_exist(examine, monkeypatch, tmp_path):
     assert_only(examine(), "MFHELPERS_DATA", f"does not exist: {tmp_path / 'typo'}. Correct it or unset it")
     monkeypatch.setenv("MFHELPERS_DATA", str(tmp_path))
     assert examine()["MFHELPERS_DATA"] == ("OK", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MFHELPERS_DATA", "data")  # a lesson starts in another folder
+    assert_only(
+        examine(), "MFHELPERS_DATA", f"data is relative, and a lesson starts elsewhere: set it to {tmp_path / 'data'}"
+    )
 
 
 def test_missing_lessons(examine, monkeypatch, tmp_path):

@@ -90,3 +90,9 @@ def test_make_without_a_network_says_so_and_begins_again_next_time(make):
     assert_refused(
         done, make, "hatchling", "The installation failed", "there is no network: connect once, then repeat the command"
     )
+
+
+@pytest.mark.parametrize("address", ["https://ann:token@example.org/course.git", "https://example.org/course.git"])
+def test_the_link_to_binder_holds_no_token(make, address):
+    done = make("binder", f"REPOSITORY={address}", f"PYTHON={sys.executable}")
+    assert done.stdout.strip().startswith("https://mybinder.org/v2/git/https%3A%2F%2Fexample.org%2Fcourse.git/HEAD?")

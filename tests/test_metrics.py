@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from mfhelpers import BiasedMatrixFactorization, Factors, Ratings, evaluate, global_mean, mae, rmse
+from mfhelpers import (
+    BiasedMatrixFactorization,
+    Factors,
+    Ratings,
+    average_biases,
+    evaluate,
+    global_mean,
+    mae,
+    rmse,
+    simulate_ratings,
+)
 
 
 class Fixed:
@@ -86,3 +96,11 @@ def test_a_model_is_scored_by_its_own_forward():
     assert rmse(shifted, TRUE) == pytest.approx(rmse(Fixed([3, 3, 3, 3]), TRUE))
     with pytest.raises(ValueError, match=r"forward returned shape \(4, 1\) for 4 pairs, expected \(4,\)"):
         rmse(Column(3, 3, 2), TRUE)
+
+
+def test_factors_of_another_table_are_refused():
+    """Read apart, two parts are numbered apart: 459 users of u1.test are not the first 459 of u1.base."""
+    train, _ = simulate_ratings(30, 20, 300, seed=0)
+    few, _ = simulate_ratings(20, 15, 100, seed=0)
+    with pytest.raises(ValueError, match=r"30 users × 20 items, ratings has 20 × 15.*scale=train\.scale"):
+        evaluate(average_biases(train), few)

@@ -41,6 +41,7 @@ def environment():
     with pytest.MonkeyPatch.context() as patch:
         # `run` sets these where they are not set: the other tests shall not notice
         patch.setenv("MFHELPERS_PROGRESS", "0")
+        patch.setenv("MFHELPERS_ATTENDED", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
         yield patch
 

@@ -45,7 +45,7 @@ def by_hand(model, train, penalty) -> tuple[float, float]:
 @pytest.mark.parametrize("k", [0, 3])
 def test_the_cost_is_that_of_a_loop_over_the_ratings(penalty, k):
     model = drawn(k)
-    assert penalty.cost(model, TRAIN) == pytest.approx(by_hand(model, TRAIN, penalty)[1], rel=1e-12)
+    assert penalty.value(model, TRAIN) == pytest.approx(by_hand(model, TRAIN, penalty)[1], rel=1e-12)
 
 
 @pytest.mark.parametrize("power", [0, 0.5, 1, 2])
@@ -65,9 +65,9 @@ def test_power_one_is_paid_once_a_rating_and_power_zero_once_a_row():
     once_a_rating = sum(rows[side][ids[side]].sum() for side in ids)
     once_a_row = sum(rows[side][np.unique(ids[side])].sum() for side in ids)
     weighted = sum(rows[side] @ np.bincount(ids[side], minlength=len(rows[side])) for side in ids)
-    assert Penalty(0.3).cost(model, TRAIN) == pytest.approx(0.3 * once_a_rating, rel=1e-12)
+    assert Penalty(0.3).value(model, TRAIN) == pytest.approx(0.3 * once_a_rating, rel=1e-12)
     assert once_a_rating == pytest.approx(weighted, rel=1e-12)
-    assert Penalty(0.3, power=0).cost(model, TRAIN) == pytest.approx(0.3 * once_a_row, rel=1e-12)
+    assert Penalty(0.3, power=0).value(model, TRAIN) == pytest.approx(0.3 * once_a_row, rel=1e-12)
     assert once_a_rating > 2 * once_a_row
 
 
@@ -77,15 +77,15 @@ def test_rows_without_a_rating_cost_nothing(penalty):
     for table, array in changed.items():
         array[: 2 if table.startswith("user") else 1] = 1e6
     other = Factors(model.mean, **changed)
-    assert penalty.cost(other, TRAIN) == penalty.cost(model, TRAIN)
+    assert penalty.value(other, TRAIN) == penalty.value(model, TRAIN)
     assert objective(other, TRAIN, penalty) == objective(model, TRAIN, penalty)
-    assert penalty.cost(other, RATINGS) > penalty.cost(model, RATINGS)
+    assert penalty.value(other, RATINGS) > penalty.value(model, RATINGS)
 
 
 def test_the_cost_of_float32_is_summed_in_float64():
     model = drawn(dtype=np.float32)
     wide = Factors(model.mean, **{table: getattr(model, table).astype(np.float64) for table in TABLES})
-    assert Penalty(0.3).cost(model, TRAIN) == pytest.approx(Penalty(0.3).cost(wide, TRAIN), rel=1e-14)
+    assert Penalty(0.3).value(model, TRAIN) == pytest.approx(Penalty(0.3).value(wide, TRAIN), rel=1e-14)
 
 
 # -- the objective ---------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ def test_svdpp_in_float32_is_float64_to_three_digits():
         ({"reg_implicit": float("inf")}, "reg_implicit=inf"),
         ({"reg_implicit": 1e39}, r"reg_implicit=1e\+39.* in float32"),
         ({"reg_implicit": "60"}, "reg_implicit='60'"),
-        ({"implicit": True}, "implicit=True: give Ratings"),
+        ({"implicit": True}, "implicit is bool: give Ratings"),
         ({"reg_implicit": float("nan")}, "reg_implicit=nan"),
         ({"implicit": simulate_ratings(30, 21, 200, min_per_user=3)[0]}, "item_ids has 20 labels in one and 21"),
         ({"implicit": simulate_ratings(31, 20, 200, min_per_user=3)[0]}, "user_ids has 30 labels in one and 31"),

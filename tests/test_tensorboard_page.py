@@ -1,6 +1,7 @@
 """`tensorboard`: its page below a cell, or the command where no page can show it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def kernel(monkeypatch):
     shown: list = []
     monkeypatch.setattr("mfhelpers.display.notebook.in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown.append)
-    for name in ("MFHELPERS_PROGRESS", "JUPYTERHUB_SERVICE_PREFIX"):
+    for name in ("MFHELPERS_ATTENDED", "JUPYTERHUB_SERVICE_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     yield shown
     for process, _ in logbook._SERVERS.values():
@@ -44,6 +45,15 @@ def test_the_page_is_served_below_the_cell_and_knows_the_runs(kernel, tmp_path):
         assert json.load(answer) == ["one"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_an_interruption_of_the_kernel_does_not_reach_the_server(kernel, tmp_path):
+    tensorboard(tmp_path, host="127.0.0.1", port=0)
+    (process, address), *others = logbook._SERVERS.values()
+    assert not others
+    assert os.getpgid(process.pid) != os.getpgid(0)  # ■ goes to the kernel's whole group
+    assert "127.0.0.1" in address
+
+
 def test_the_page_ends_with_its_process(tmp_path):
     code = "import sys; from pathlib import Path; from mfhelpers.display import tensorboard as logbook; print(logbook._serve(Path(sys.argv[1])))"
     done = subprocess.run(
@@ -60,7 +70,7 @@ def test_the_page_ends_with_its_process(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("MFHELPERS_PROGRESS", "0", "a page made by a machine"), ("JUPYTERHUB_SERVICE_PREFIX", "/user/x/", "not yours")],
+    [("MFHELPERS_ATTENDED", "0", "a page made by a machine"), ("JUPYTERHUB_SERVICE_PREFIX", "/user/x/", "not yours")],
 )
 def test_where_no_page_can_show_it_the_command_is_named(kernel, tmp_path, monkeypatch, capsys, name, value, said):
     monkeypatch.setenv(name, value)

@@ -19,12 +19,10 @@ def test_a_section_reads_its_files_and_prints_what_it_says(section, tmp_path, mo
         if kind == "csv":
             (tmp_path / name).write_text(content, encoding="utf8")
     (code,) = (content for kind, _, content in blocks if kind == "python")
-    if (
-        "pyarrow" in code
-    ):  # in no extra: with it installed pandas keeps text elsewhere, and lessons would take more memory
+    if "pyarrow" in code:  # in no extra: with it pandas keeps text elsewhere, and lessons would take more memory
         pytest.importorskip("pyarrow")
     exec(IMPORTS + code, {})
-    said = re.findall(r"^#> (.*)$", code, re.M)
+    said = re.findall(r"^# ?> (.*)$", code, re.M)
     assert said
     assert capsys.readouterr().out.splitlines() == said
 

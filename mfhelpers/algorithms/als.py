@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from ..data.arguments import one_of, whole_number
+from ..data.arguments import LARGEST_SEED, one_of, require_memory, whole_number, yes_or_no
 from ..data.ratings import Ratings
-from ..models.factors import Factors, starting_factors
+from ..models.factors import Factors, starting_factors, trained_by
 from ..models.penalty import Penalty
 from .loop import DIVERGED, DivergenceError, History, Monitor, Stepper, divergence_limit, run
 from .resources import choose_resources
@@ -133,8 +133,9 @@ class Settings:
     dtype: str
 
     def __post_init__(self) -> None:
-        for name, least in (("n_factors", 0), ("sweeps", 1), ("cg_steps", 1), ("seed", 0)):
+        for name, least in (("n_factors", 0), ("sweeps", 1), ("cg_steps", 1)):
             setattr(self, name, whole_number(name, getattr(self, name), least))
+        self.seed, self.biased = whole_number("seed", self.seed, 0, LARGEST_SEED), yes_or_no("biased", self.biased)
         if not self.n_factors + self.biased:
             raise ValueError("n_factors=0, biased=False: there is nothing to solve for")
         one_of("solver", self.solver, ("auto", "exact", "cg"))
@@ -151,6 +152,9 @@ class Settings:
             raise ValueError(
                 f"init_std={self.init_std}: item factors of zero are a saddle that no sweep leaves; start above 0"
             )
+        if self.solver == "exact":
+            numbers = (self.n_factors + 1) ** 2 * max(train.n_users, train.n_items) // 2
+            require_memory(f"n_factors={self.n_factors:,} with solver='exact' for {train}", numbers, 4)
         resources = choose_resources(device, threads, len(train), start, no_sparse_products)
         with resources.scope():
             sides = kind(train, start, self, resources.device)
@@ -196,6 +200,7 @@ class Sides(Stepper):
 
     def __init__(self, train: Ratings, start: Factors, settings: Settings, device: torch.device) -> None:
         self.start, self.train, self.penalty = start, train, settings.penalty
+        self.trained = trained_by(train)
         self.biased, self.dtype, self.exact = settings.biased, settings.dtype, settings.solver == "exact"
         self.make: dict[str, Any] = {"dtype": TYPES[settings.dtype], "device": device}
         self.error, self.objective, self.limit = np.inf, np.inf, divergence_limit(train)
@@ -234,6 +239,7 @@ class Sides(Stepper):
         columns = np.full(self.start.n_factors + self.biased, self.penalty.reg)
         if self.biased:
             columns[-1] = self.penalty.biases
+        self.penalty.per_rating(counts)  # refuses what is beyond float64
         weights = np.maximum(counts, 1)[:, None] ** self.penalty.power * columns
         made = torch.tensor(weights, **self.make)
         if not made.isfinite().all():
@@ -252,7 +258,7 @@ class Sides(Stepper):
         errors = torch.sparse.sampled_addmm(self.users.rest, left, right.T, alpha=-1).values()
         before = self.objective
         squares = errors.square().sum().item()  # in pairs: a running sum in float32 is off by 1e-3 at 20 million
-        self.error, self.objective = (squares / len(self.train)) ** 0.5, squares + self.cost()
+        self.error, self.objective = (squares / len(self.train)) ** 0.5, squares + self.penalty_value()
         if self.exact and not done:
             return  # an exact solver leaves whatever start it gets
         if not self.objective <= before * (1 + MAY_RISE) + self.floor or not self.error <= self.limit:
@@ -261,7 +267,7 @@ class Sides(Stepper):
                 f"lowers it: {self.penalty} in {self.dtype} loses too many digits. {_remedy(self.dtype)}"
             )
 
-    def cost(self) -> float:
+    def penalty_value(self) -> float:
         """The whole penalty."""
         total = 0.0
         for table, side in ((self.x, self.users), (self.y, self.items)):
@@ -278,9 +284,9 @@ class Sides(Stepper):
     def predictor(self) -> Factors:
         x, y = self.x.cpu().numpy(), self.y.cpu().numpy()
         if self.biased:
-            return Factors(self.start.mean, x[:, -1], y[:, -1], x[:, :-1], y[:, :-1])
+            return Factors(self.start.mean, x[:, -1], y[:, -1], x[:, :-1], y[:, :-1], *self.trained)
         biases = self.start.user_biases.astype(x.dtype), self.start.item_biases.astype(x.dtype)
-        return Factors(self.start.mean, *biases, x, y)
+        return Factors(self.start.mean, *biases, x, y, *self.trained)
 
 
 def _own(table: torch.Tensor, biased: bool) -> torch.Tensor:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.arguments import real_number
-from ..data.ratings import Ratings
-from ..models.factors import Factors
+from ..data.ratings import Ratings, require_ratings
+from ..models.factors import Factors, trained_by
 
 
 def global_mean(train: Ratings) -> Factors:
     """Predict μ, the mean of all training ratings, for everybody and everything."""
+    require_ratings("train", train)
     return _biases(train, np.zeros(train.n_users), np.zeros(train.n_items))
 
 
 def item_means(train: Ratings, damping: float = 0.0) -> Factors:
     """Predict each item's mean, drawn towards μ by `damping` imaginary ratings of μ; unrated items get μ."""
+    require_ratings("train", train)
     return _biases(train, np.zeros(train.n_users), _offsets(train.items, _centred(train), train.n_items, damping))
 
 
@@ -32,6 +34,7 @@ def average_biases(train: Ratings, damping: float = 0.0) -> Factors:
     -----
     Koren and Bell, Advances in Collaborative Filtering, in: Recommender Systems Handbook (2011), eq. 5.4-5.5.
     """
+    require_ratings("train", train)
     rest = _centred(train)
     item_biases = _offsets(train.items, rest, train.n_items, damping)
     user_biases = _offsets(train.users, rest - item_biases[train.items], train.n_users, damping)
@@ -51,4 +54,4 @@ def _offsets(groups: np.ndarray, rest: np.ndarray, n: int, damping: float) -> np
 
 def _biases(train: Ratings, user_biases: np.ndarray, item_biases: np.ndarray) -> Factors:
     none = np.zeros((train.n_users, 0)), np.zeros((train.n_items, 0))
-    return Factors(train.values.mean(dtype=np.float64), user_biases, item_biases, *none)
+    return Factors(train.values.mean(dtype=np.float64), user_biases, item_biases, *none, *trained_by(train))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import torch
 
 from ..data.files import replacing
 from ..data.ratings import Ratings
+
+CHECKSUM = 32  # bytes of SHA-256
 
 
 class Checkpoint:
@@ -38,8 +41,11 @@ class Checkpoint:
             If it cannot be written; the old one is still there.
         """
         try:
+            written = io.BytesIO()
+            torch.save({"identity": self.identity, **plain(state)}, written)
             with replacing(self.path) as file:
-                torch.save({"identity": self.identity, **plain(state)}, file)
+                file.write(written.getbuffer())
+                file.write(_checksum(written.getbuffer()))  # behind it, where torch.load does not look
         except (OSError, RuntimeError) as error:  # PyTorch's own writer raises the second for a full disk
             raise OSError(
                 f"the checkpoint {self.path} cannot be written ({error}): choose a file in a folder that you can write"
@@ -55,7 +61,12 @@ class Checkpoint:
             If the file is damaged, also where only the block finds that out, or belongs to another training.
         """
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if not self.path.is_file():  # a device may have no end
+                raise ValueError("it is no file")
+            content = memoryview(self.path.read_bytes())
+            if _checksum(content[:-CHECKSUM]) != content[-CHECKSUM:]:
+                raise ValueError("its checksum does not fit")
+            state = torch.load(io.BytesIO(content[:-CHECKSUM]), map_location="cpu", weights_only=True)
             stored = state["identity"]
             different = [key for key in self.identity if self.identity[key] != stored.get(key)]
             if not different:
@@ -66,6 +77,10 @@ class Checkpoint:
             key = different[0]
             its, ours = stored.get(key), self.identity[key]
             raise ValueError(f"{self.path} belongs to another training: its {key} is {its}, here it is {ours}")
+
+
+def _checksum(content: Any) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def plain(value: Any) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,13 +18,22 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ..data.arguments import one_of, real_number, require_one_each, whole_number
+from ..data.arguments import (
+    LARGEST_SEED,
+    file_path,
+    one_of,
+    real_number,
+    require_one_each,
+    whole_number,
+    yes_or_no,
+)  # fmt: skip
 from ..data.ratings import Ratings
-from ..models.modules import as_array, modes_kept
+from ..models.modules import MatrixFactorization, as_array, modes_kept
 from ..models.penalty import Penalty
 from .checkpoint import Checkpoint, fingerprint, shapes
-from .loop import History, Monitor, Stepper, run
+from .loop import History, Monitor, Stepper, run, slower
 from .resources import Resources, choose_resources
+from .sgd import TOO_MUCH
 
 Optimizer = torch.optim.Optimizer
 Model = TypeVar("Model", bound=nn.Module)
@@ -101,9 +111,10 @@ def fit(
         setting for large ones; `History.threads_reason` says why. Your setting is back afterwards.
     seed : int
         Of the shuffling, and of what the model draws in training, as dropout does; PyTorch's global
-        generator is left as it was.
+        generator is left as it was. Several `fit` in threads take turns for that, epoch by epoch.
     checkpoint : path, optional
-        File to write before the first epoch and after every one: a temporary one first, then renamed.
+        File to write before the first epoch and after every one: a temporary one first, then renamed. One that is
+        there already needs `resume`.
     resume : bool
         Continue from `checkpoint` if that file exists, with the same settings but for `epochs`. On
         the CPU the result equals that of an uninterrupted run bit for bit.
@@ -139,16 +150,22 @@ def fit(
     monitor = Monitor(train, valid, patience, watch, history, log_dir, progress)
     settings = Settings(epochs, batch_size, optimizer, lr, Penalty.of(reg), schedule, schedule_every, seed)
     settings.require_fit(model, monitor)
-    if resume and checkpoint is None:
+    place = None if checkpoint is None else file_path("checkpoint", checkpoint)
+    if yes_or_no("resume", resume) and place is None:
         raise ValueError("resume=True needs checkpoint=, the file to continue from")
+    if not resume and place is not None and place.is_file():
+        raise ValueError(
+            f"checkpoint={str(checkpoint)!r} holds a training already: resume=True continues it; "
+            "for a new one name another file, or delete this one"
+        )
     resources = choose_resources(device, threads, min(settings.batch_size, len(train)), model, partial(_refusal, model))
     with resources.scope():
         training = _Training(model, monitor, settings, resources)
-        file = None if checkpoint is None else Checkpoint(Path(checkpoint), training.identity())
+        file = None if place is None else Checkpoint(place, training.identity())
         resumed = resume and file is not None and file.path.exists()
         monitor.open_log(resumed)
         training.checkpoint = file
-        with modes_kept(model), _ids_unchecked(model):
+        with modes_kept(model):
             training.resume(file) if file is not None and resumed else training.prepare()
             run(training, settings.epochs, monitor)
     return model
@@ -169,9 +186,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         self.epochs, self.batch_size = (whole_number(n, getattr(self, n), 1) for n in ("epochs", "batch_size"))
-        self.seed = whole_number("seed", self.seed)
-        if not -(2**63) <= self.seed < 2**64:
-            raise ValueError(f"seed={self.seed}: PyTorch's generators take 64 bits")
+        self.seed = whole_number("seed", self.seed, 0, LARGEST_SEED)
         self.lr = None if self.lr is None else real_number("lr", self.lr, above=0)
         one_of("schedule_every", self.schedule_every, ("epoch", "batch"))
         if isinstance(self.optimizer, Optimizer) and self.lr is not None:
@@ -179,6 +194,8 @@ class Settings:
 
     def require_fit(self, model: nn.Module, monitor: Monitor) -> None:
         """Refuse what this model cannot be trained with, with a ValueError."""
+        _require_trainable(model)
+        _require_optimizer(self.optimizer)
         if isinstance(self.optimizer, Optimizer):
             trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
             if not trained & {id(p) for p in model.parameters()}:
@@ -208,6 +225,10 @@ class _Training(Stepper):
         moved = any(parameter.device != device for parameter in model.parameters())
         model.to(device)
         self.optimizer = _ready_optimizer(model, settings.optimizer, settings.lr, moved)
+        largest = settings.penalty.largest_share(self.train) * max(group["lr"] for group in self.optimizer.param_groups)
+        self.remedy = TOO_MUCH if largest > 1 and isinstance(self.optimizer, torch.optim.SGD) else slower(self.train)
+        if any(torch.finfo(parameter.dtype).bits < 32 for parameter in model.parameters()):
+            self.remedy = "Half precision has three digits: train in float32, as model.float() does."
         # after the optimiser: its first rate is what the scheduler starts from
         self.scheduler = _made(settings.schedule, self.optimizer)
         if settings.schedule_every == "batch" and isinstance(self.scheduler, ReduceLROnPlateau):
@@ -239,7 +260,7 @@ class _Training(Stepper):
     def step(self) -> None:
         """One pass over the ratings in a new order."""
         self.before = copy.deepcopy(self.model.state_dict())
-        with _reproducible(self.how.seed, self.history.epochs, self.device):
+        with _reproducible(self.how.seed, self.history.epochs, self.device), _ids_unchecked(self.model):
             self._epoch()
         self.setting = f" at learning rate {self._rates()}"
 
@@ -250,7 +271,10 @@ class _Training(Stepper):
         # the order is drawn on the CPU, so that it is the same on every device
         order = torch.randperm(len(values), generator=self.shuffling).to(values.device)
         # gathered once: slices of three arrays cost less than three gathers a batch
-        batches = (column.index_select(0, order).split(self.how.batch_size) for column in (users, items, values))
+        batches = (
+            column.index_select(0, order).split(min(self.how.batch_size, len(values)))
+            for column in (users, items, values)
+        )
         with _looked_up(model, self.shares) as rows:
             for user, item, value in zip(*batches, strict=True):
                 optimizer.zero_grad()
@@ -268,7 +292,8 @@ class _Training(Stepper):
 
     def measure(self, predictor: nn.Module, part: Ratings) -> float:
         predictor.eval()
-        return _pooled_rmse(predictor, self.parts[id(part)])
+        with _ids_unchecked(predictor):
+            return _pooled_rmse(predictor, self.parts[id(part)])
 
     def _rates(self) -> str:
         return ", ".join(sorted({f"{float(group['lr']):g}" for group in self.optimizer.param_groups}))
@@ -374,6 +399,53 @@ class _Training(Stepper):
 # -- parts of an epoch -----------------------------------------------------------------------------
 
 
+def _require_trainable(model: Any) -> None:
+    """Refuse what no gradient descent can train, with a ValueError."""
+    if not isinstance(model, nn.Module):
+        made = "a class" if isinstance(model, type) else type(model).__name__
+        raise ValueError(f"model is {made}: give a module, such as BiasedMatrixFactorization(n_users, n_items)")
+    parameters = list(model.parameters())
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(f"{type(model).__name__} has no parameter that wants a gradient: there is nothing to train")
+    if not torch.is_grad_enabled() or any(map(torch.is_inference, parameters)):
+        raise ValueError(
+            "fit needs gradients: make the model and call fit outside torch.no_grad() and inference_mode()"
+        )
+    try:
+        inspect.signature(model.forward).bind(None, None)
+    except TypeError as error:
+        raise ValueError(f"{type(model).__name__}.forward: {error}; it must take (user, item)") from error
+    own = isinstance(model, MatrixFactorization)
+    if own and not (model.user_factors.weight.any() or model.item_factors.weight.any()):
+        raise ValueError("factors that start at zero are a saddle and never move: make the model with init_std=0.1")
+
+
+def _require_optimizer(optimizer: Any) -> None:
+    """Refuse what is no optimiser, or takes no steps by itself, with a ValueError."""
+    if not (optimizer is None or isinstance(optimizer, Optimizer) or callable(optimizer)):
+        raise ValueError(f"optimizer={optimizer!r}: give a class or a function, such as torch.optim.Adam")
+    if optimizer is torch.optim.LBFGS or isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError(
+            "LBFGS asks for the loss again within a step, which fit does not: take torch.optim.Adam or SGD"
+        )
+
+
+def _require_gradients(model: nn.Module, optimizer: Any) -> None:
+    """Refuse an optimiser that takes sparse gradients alone, or none, where the model has others."""
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(f"optimizer made {type(optimizer).__name__}: it must return an optimiser of torch.optim")
+    _require_optimizer(optimizer)
+    kinds = nn.Embedding, nn.EmbeddingBag
+    sparse = {id(part.weight) for part in model.modules() if isinstance(part, kinds) and part.sparse}
+    dense = {id(parameter) for parameter in model.parameters()} - sparse
+    name = type(optimizer).__name__
+    if type(optimizer) is torch.optim.SparseAdam and dense:
+        raise ValueError("SparseAdam takes sparse gradients alone: take Adam, or a model with sparse=True")
+    dense_only = type(optimizer).__module__.startswith("torch.optim") and name not in ("SGD", "Adagrad", "SparseAdam")
+    if sparse and dense_only:
+        raise ValueError(f"{name} takes no sparse gradients: take SparseAdam or SGD, or a model with sparse=False")
+
+
 def _refusal(model: nn.Module, kind: str) -> str | None:
     return "has no sparse gradients" if kind == "mps" and getattr(model, "sparse", False) else None
 
@@ -399,6 +471,8 @@ def _shares(penalty: Penalty, train: Ratings, device: torch.device) -> dict[str,
     for side, counts in (("user", train.user_counts), ("item", train.item_counts)):
         share = torch.tensor(penalty.per_rating(counts), dtype=torch.float32, device=device)
         shares[f"{side}_factors"], shares[f"{side}_biases"] = penalty.reg * share, penalty.biases * share
+    if not all(bool(share.isfinite().all()) for share in shares.values()):
+        raise ValueError(f"{penalty} is beyond float32 for these ratings: take less")
     return shares
 
 
@@ -440,11 +514,14 @@ def _looked_up(model: nn.Module, shares: dict[str, torch.Tensor]) -> Iterator[li
             hook.remove()
 
 
+_DRAWING = threading.RLock()  # of PyTorch's global generators, which the threads of a process share
+
+
 @contextmanager
 def _reproducible(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """Let what a model draws by itself, as dropout does, depend on seed and epoch, not on what ran before."""
     start = (1_000_003 * seed + epoch) % 2**64
-    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+    with _DRAWING, torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         # not torch.manual_seed, which moves the generators of all devices
         torch.default_generator.manual_seed(start)
         if device.type == "cuda":
@@ -469,6 +546,12 @@ def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
 
 
 def _ready_optimizer(model: nn.Module, optimizer: Any, lr: float | None, moved: bool) -> Optimizer:
+    made = _made_optimizer(model, optimizer, lr, moved)
+    _require_gradients(model, made)
+    return made
+
+
+def _made_optimizer(model: nn.Module, optimizer: Any, lr: float | None, moved: bool) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         if moved:  # the parameters have a new device, what the optimiser keeps of each has not
             optimizer.load_state_dict(optimizer.state_dict())

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.arguments import whole_number
-from ..data.ratings import Ratings, require_same_labels
+from ..data.arguments import file_path, whole_number, yes_or_no
+from ..data.ratings import Ratings, require_ratings, require_same_labels
 from ..display.progress import progress as progress_bar
 from ..display.tensorboard import RunLog, even_sample
 from ..models.factors import ARRAYS
@@ -25,11 +25,20 @@ from ..models.metrics import rmse
 from .resources import Resources
 
 DIVERGED = 100  # a training RMSE of so many times the rating scale will not come back
+LARGE_VALUES = 100  # where no learning rate that suits stars will do
 _NOTICED: ContextVar[list | None] = ContextVar("interruptions that a loop has kept to itself", default=None)
 
 
 class DivergenceError(ArithmeticError):
     """The training error grew beyond all bounds, or is no longer a number."""
+
+
+def slower(train: Ratings) -> str:
+    """What helps against a divergence of gradient descent."""
+    largest = float(np.abs(train.values).max())
+    if largest < LARGE_VALUES:
+        return "Try a tenth of the learning rate."
+    return f"The values reach {largest:g}: divide them by {largest / 5:.3g}, or take their logarithms, np.log1p."
 
 
 def divergence_limit(train: Ratings) -> float:
@@ -124,8 +133,8 @@ class Monitor:
 
     def __post_init__(self) -> None:
         for name, part in (("train", self.train), ("valid", self.valid)):
-            if not isinstance(part, Ratings) and (name == "train" or part is not None):
-                raise ValueError(f"{name} is {type(part).__name__}: give Ratings; Ratings.from_frame makes them")
+            if name == "train" or part is not None:
+                require_ratings(name, part)
         if self.valid is not None:
             require_same_labels(self.train, self.valid)
         if self.patience is not None:
@@ -138,6 +147,8 @@ class Monitor:
             raise ValueError(f"watch={self.watch!r}: give a function of what would predict")
         if self.history is not None and not (isinstance(self.history, History) and not self.history.train_rmse):
             raise ValueError("history= takes a new, empty History() and fills it")
+        self.log_dir = None if self.log_dir is None else file_path("log_dir", self.log_dir)
+        self.progress = yes_or_no("progress", self.progress)
         self.measured = any(wish is not None for wish in (self.valid, self.history, self.log_dir))
         self.watched = self.measured or self.watch is not None
         self.record = History() if self.history is None else self.history
@@ -328,9 +339,12 @@ class _Loop:
 
     def require_bounded(self, error: float) -> None:
         if not error <= self.limit:
+            remedy, began = self.stepper.remedy, self.history.train_rmse[:1]
+            if began and not began[0] <= self.limit:
+                remedy = f"It began with {began[0]:.3g}: take smaller first factors, or a model with the mean of the ratings."
             raise DivergenceError(
                 f"diverged in {self.stepper.unit} {self.current}{self.stepper.setting}: "
-                f"training RMSE {error:.3g}. {self.stepper.remedy}"
+                f"training RMSE {error:.3g}. {remedy}"
             )
 
     def note(self) -> None:

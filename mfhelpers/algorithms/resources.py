@@ -18,6 +18,7 @@ SMALL_STEP = 1 << 20
 # Below this many numbers a step, threads wait for each other longer than they work. On a machine that is busy with
 # something else one of them waits for its turn in every product: hundreds of times as long as the product takes.
 LARGE_STEP = 1 << 22
+MOST_THREADS = 1024  # with very many, the process dies
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,13 @@ def choose_resources(
     chosen, reason = _auto_device(step, k, refusal) if device == "auto" else _asked_device(device, refusal)
     if threads is None:
         return Resources(chosen, reason, *_choose_threads(chosen, step * k))
-    return Resources(chosen, reason, whole_number("threads", threads, 1), "it was asked for")
+    return Resources(chosen, reason, whole_number("threads", threads, 1, MOST_THREADS), "it was asked for")
 
 
 def _asked_device(device: str | torch.device, refusal: Callable[[str], str | None]) -> tuple[torch.device, str]:
     try:
         device = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"device={device!r} is no device; choose 'auto', 'cpu', 'cuda' or 'mps'") from error
     cuda = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     available = {"cpu": True, "cuda": cuda, "mps": torch.backends.mps.is_available()}

@@ -17,17 +17,18 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from ..data.arguments import one_of, real_number, whole_number
+from ..data.arguments import LARGEST_SEED, one_of, real_number, whole_number, yes_or_no
 from ..data.linear import CHUNK
 from ..data.ratings import Ratings
-from ..models.factors import Factors, starting_factors
+from ..models.factors import Factors, starting_factors, trained_by
 from ..models.penalty import Penalty
-from .loop import DivergenceError, History, Monitor, Stepper, divergence_limit, run
+from .loop import DivergenceError, History, Monitor, Stepper, divergence_limit, run, slower
 from .resources import choose_resources
 from .sparse import LANES, csr_tensor, no_sparse_products
 
 ENGINES = ("frozen", "minibatch", "loop")
 MAX_STEP_FRACTION = 0.5  # what one step may take of the way to the mean of a row's errors
+TOO_MUCH = "A step takes more off a row than it has: take a smaller penalty."
 MOST_KEPT = 1 << 28  # numbers that frozen batches may keep beside their ratings: 1 GiB
 
 
@@ -150,8 +151,9 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, least in (("n_factors", 0), ("epochs", 1), ("seed", 0)):
+        for name, least in (("n_factors", 0), ("epochs", 1)):
             setattr(self, name, whole_number(name, getattr(self, name), least))
+        self.seed, self.biased = whole_number("seed", self.seed, 0, LARGEST_SEED), yes_or_no("biased", self.biased)
         self.lr = real_number("lr", self.lr, above=0)
         one_of("engine", self.engine, ENGINES)
         one_of("order", self.order, ("shuffled", "surprise"))
@@ -165,7 +167,13 @@ class Settings:
             self.batch_size = whole_number("batch_size", self.batch_size, 1)
 
     def start_for(self, train: Ratings) -> Factors:
-        return starting_factors(self.start, train, self.n_factors, self.init_std, self.seed)
+        start = starting_factors(self.start, train, self.n_factors, self.init_std, self.seed)
+        if self.start is not None or self.init_std > 1:
+            error = mean_error(start, train)
+            if not error <= divergence_limit(train):
+                what = "init_std" if self.start is None else "start"
+                raise ValueError(f"{what}={getattr(self, what)}: it begins {error:.3g} stars off; take smaller factors")
+        return start
 
     def batch_size_for(self, train: Ratings) -> int:
         """Ratings in a step; a ValueError if frozen batches would keep too many numbers."""
@@ -203,16 +211,14 @@ def _width(n_factors: int, biased: bool) -> int:
 class _Engine(Stepper):
     """What all engines share."""
 
-    def __init__(self, train: Ratings, settings: Settings) -> None:
+    def __init__(self, train: Ratings, start: Factors, settings: Settings) -> None:
+        self.trained = trained_by(train, start)
         self.train, self.lr, self.biased = train, settings.lr, settings.biased
-        self.setting = f" at learning rate {self.lr:g}"
-        penalty = settings.penalty
-        largest = max(penalty.reg, penalty.biases) * max(
-            penalty.per_rating(counts).max() for counts in (train.user_counts, train.item_counts)
-        )
+        self.setting, self.remedy = f" at learning rate {self.lr:g}", slower(train)
+        largest = settings.penalty.largest_share(train)
         if self.lr <= 1 <= self.lr * largest:
             self.setting = f"{self.setting} and a penalty of {largest:.3g} a rating"
-            self.remedy = "A step takes more off a row than it has: take a smaller penalty."
+            self.remedy = TOO_MUCH
 
     def factors(self) -> Factors:
         raise NotImplementedError
@@ -229,16 +235,20 @@ class _Engine(Stepper):
 
     def mean_error(self, factors: Factors) -> float:
         """Mean absolute error on the training ratings, or on an even sample of very many."""
-        some = slice(None, None, -(-len(self.train) // CHUNK))
-        errors = factors.predict(self.train.users[some], self.train.items[some]) - self.train.values[some]
-        return np.abs(errors).mean(dtype=np.float64)
+        return mean_error(factors, self.train)
+
+
+def mean_error(factors: Factors, train: Ratings) -> float:
+    some = slice(None, None, -(-len(train) // CHUNK))
+    errors = factors.predict(train.users[some], train.items[some]) - train.values[some]
+    return np.abs(errors).mean(dtype=np.float64)
 
 
 class _OneByOne(_Engine):
     """One rating at a time."""
 
     def __init__(self, train: Ratings, start: Factors, settings: Settings, shuffling, device) -> None:
-        super().__init__(train, settings)
+        super().__init__(train, start, settings)
         penalty = settings.penalty
         self.mean, self.shuffling = start.mean, None if settings.order == "surprise" else shuffling
         # lists for single numbers, which NumPy is slow at
@@ -271,14 +281,14 @@ class _OneByOne(_Engine):
         return (total / len(self.columns[0])) ** 0.5
 
     def factors(self) -> Factors:
-        return Factors(self.mean, np.array(self.b_u), np.array(self.b_i), self.P, self.Q)
+        return Factors(self.mean, np.array(self.b_u), np.array(self.b_i), self.P, self.Q, *self.trained)
 
 
 class _Batched(_Engine):
     """What both batched engines keep: P = [p | b_u | 1 | 0…] and Q = [q | 1 | b_i | 0…]."""
 
     def __init__(self, train: Ratings, start: Factors, settings: Settings, shuffling, device) -> None:
-        super().__init__(train, settings)
+        super().__init__(train, start, settings)
         self.start, self.shuffling, self.device = start, shuffling, device
         self.k = k = start.n_factors
         self.n_ratings, self.n_batches = len(train), -(-len(train) // settings.batch_size_for(train))
@@ -328,7 +338,7 @@ class _Batched(_Engine):
         else:
             biases = self.start.user_biases, self.start.item_biases
             user_biases, item_biases = (b.astype(np.float32) for b in biases)
-        return Factors(self.start.mean, user_biases, item_biases, P[:, :k], Q[:, :k])
+        return Factors(self.start.mean, user_biases, item_biases, P[:, :k], Q[:, :k], *self.trained)
 
 
 def _once(rows: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,10 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import aslinearoperator, svds
 
-from ..data.arguments import real_number, whole_number
-from ..data.ratings import Ratings
-from ..models.factors import Factors
+from ..data.arguments import LARGEST_SEED, real_number, whole_number
+from ..data.interactions import Interactions
+from ..data.ratings import Ratings, require_ratings
+from ..models.factors import Factors, trained_by
 from .baselines import average_biases
 from .loop import History, Monitor, Stepper, run
 from .resources import choose_resources
@@ -52,9 +53,18 @@ def complete_svd(matrix: Any, n_factors: int, threshold: float = 0.0) -> Factors
     J. Rennie, T. Jaakkola, Maximum-Margin Matrix Factorization, NIPS 2004; R. Mazumder, T. Hastie,
     R. Tibshirani, JMLR 11, 2010, lemma 1).
     """
-    if isinstance(matrix, Ratings) or scipy.sparse.issparse(matrix):
+    if isinstance(matrix, (Interactions, np.ma.MaskedArray)) or scipy.sparse.issparse(matrix):
         raise ValueError(f"{type(matrix).__name__} has gaps: take residual_svd or soft_impute")
-    matrix = np.asarray(matrix, dtype=np.float64)
+    try:
+        given = np.asarray(None if hasattr(matrix, "columns") else matrix)  # a table may be a list of ratings
+        if given.dtype.kind not in "iuf":
+            raise TypeError(f"{given.dtype}")
+        matrix = given.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"matrix is {type(matrix).__name__}: give an array of real numbers, one for each user and item, such as "
+            "frame.to_numpy(); a list of ratings goes to residual_svd, by Ratings.from_frame or Ratings.from_arrays"
+        ) from error
     if matrix.ndim != 2 or not matrix.size:
         raise ValueError(f"a matrix of shape {matrix.shape} has no singular values: give one of (n_users, n_items)")
     if not np.isfinite(matrix).all():
@@ -96,7 +106,7 @@ def residual_svd(
     threshold = real_number("threshold", threshold, at_least=0)
     with choose_resources("cpu", None, len(train), baseline).scope(blas=True):
         table = _table(train, _rest(train, baseline))
-        return _factors(baseline, *_svds(table, k, start, train), threshold)
+        return _factors(baseline, *_svds(table, k, start, train), threshold, trained_by(train, baseline))
 
 
 def soft_impute(
@@ -184,14 +194,16 @@ class _Imputation(Stepper):
         self.tolerance, self.start, self.moved = tolerance, start, 0.0
         self.rest = _rest(train, baseline)
         none = np.zeros((train.n_users, k)), np.zeros(k), np.zeros((k, train.n_items))
-        self.factors = _factors(baseline, *none, 0.0)
+        self.trained = trained_by(train, baseline)
+        self.factors = _factors(baseline, *none, 0.0, self.trained)
 
     def step(self) -> None:
         train, P, Q = self.train, self.factors.user_factors, self.factors.item_factors
         errors = _table(train, self.rest - np.einsum("nk,nk->n", P[train.users], Q[train.items]))
         # the filled matrix is the errors plus P Qᵀ, which is never formed
         filled = aslinearoperator(errors) + aslinearoperator(P) @ aslinearoperator(Q.T) if P.any() else errors
-        after = _factors(self.baseline, *_svds(filled, P.shape[1], self.start, train), self.threshold)
+        found = _svds(filled, P.shape[1], self.start, train)
+        after = _factors(self.baseline, *found, self.threshold, self.trained)
         self.moved = after.rms_difference(self.factors) if after.user_factors.any() or P.any() else 0.0
         self.factors = after
         if self.tolerance:
@@ -211,13 +223,15 @@ def _svds(matrix: Any, k: int, start: np.ndarray, train: Ratings) -> tuple[np.nd
     return left[:, order], values[order], right[order]
 
 
-def _factors(baseline: Factors, left: np.ndarray, values: np.ndarray, right: np.ndarray, threshold: float) -> Factors:
+def _factors(
+    baseline: Factors, left: np.ndarray, values: np.ndarray, right: np.ndarray, threshold: float, trained: Any = ()
+) -> Factors:
     """The baseline plus U max(σ - λ, 0) Vᵀ, each vector's largest entry positive: the signs are a convention."""
     root = np.sqrt(np.maximum(values - threshold, 0))
     largest = np.take_along_axis(right, np.abs(right).argmax(axis=1)[:, None], axis=1)[:, 0]
     signed = root * np.where(largest < 0, -1, 1)
     b_u, b_i = (np.asarray(b, dtype=np.float64) for b in (baseline.user_biases, baseline.item_biases))
-    return Factors(baseline.mean, b_u, b_i, left * signed, right.T * signed)
+    return Factors(baseline.mean, b_u, b_i, left * signed, right.T * signed, *trained)
 
 
 def _table(train: Ratings, values: np.ndarray) -> scipy.sparse.csr_array:
@@ -230,8 +244,9 @@ def _rest(train: Ratings, baseline: Factors) -> np.ndarray:
 
 
 def _prepared(train: Ratings, n_factors: int, baseline: Factors | None, seed: int) -> tuple[Factors, int, np.ndarray]:
+    require_ratings("train", train)
     shape = train.n_users, train.n_items
-    k, seed = _checked_rank(n_factors, shape, beside=1), whole_number("seed", seed, 0)
+    k, seed = _checked_rank(n_factors, shape, beside=1), whole_number("seed", seed, 0, LARGEST_SEED)
     if baseline is None:
         baseline = average_biases(train, DAMPING)
     if not isinstance(baseline, Factors) or baseline.n_factors or (baseline.n_users, baseline.n_items) != shape:

@@ -12,7 +12,7 @@ import torch
 
 from ..data.arguments import real_number
 from ..data.interactions import Interactions, require_same_labels
-from ..data.ratings import Ratings
+from ..data.ratings import HOW_TO_MAKE, Ratings
 from ..models.factors import Factors
 from ..models.penalty import Penalty
 from .als import TYPES, Settings, Sides, _ratio
@@ -92,7 +92,7 @@ def svdpp(
         raise ValueError("n_factors=0: implicit feedback moves the users' factors, so there must be some")
     implicit = train if implicit is None else implicit
     if not isinstance(implicit, Interactions):
-        raise ValueError(f"implicit={implicit!r}: give Ratings or Interactions, such as train itself")
+        raise ValueError(f"implicit is {type(implicit).__name__}: give Ratings or Interactions; {HOW_TO_MAKE}")
     require_same_labels(train, implicit)
     reg_implicit = real_number("reg_implicit", reg_implicit, above=0)
     limits = torch.finfo(TYPES[dtype])
@@ -109,6 +109,7 @@ class ImplicitSides(Sides):
 
     def __init__(self, train: Ratings, start: Factors, settings: Settings, device, *, implicit, reg_implicit) -> None:
         super().__init__(train, start, settings, device)
+        self.trained = self.trained[0] | (implicit.user_counts > 0), self.trained[1]  # N(u) tells of a user, too
         self.k, self.reg = start.n_factors, reg_implicit
         counts = np.maximum(implicit.user_counts, 1).astype(np.float64)
         self.share = torch.tensor(1 / np.sqrt(counts), **self.make)[:, None]  # X is this times a pattern of ones
@@ -159,5 +160,5 @@ class ImplicitSides(Sides):
             before, height = height, (residual * towards).sum(dim=0)
             direction = towards + direction * _ratio(height, before)
 
-    def cost(self) -> float:
-        return super().cost() + self.reg * self.table.square().sum(dtype=torch.float64).item()
+    def penalty_value(self) -> float:
+        return super().penalty_value() + self.reg * self.table.square().sum(dtype=torch.float64).item()

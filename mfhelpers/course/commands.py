@@ -16,11 +16,11 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="is this machine ready? one OK or FAIL a line")
     start = commands.add_parser("start", help="copy the notebooks to a folder of your own")
-    start.add_argument("folder", type=Path)
+    start.add_argument("folder", type=_path)
     run = commands.add_parser("run", help="run lessons and solutions without a browser, and print a table")
     run.add_argument("lesson", nargs="*", help="such as 01_gradients or solutions/01_gradients; all if none is named")
     run.add_argument(
-        "--to", type=Path, default=Path("build/notebooks"), help="where the results go (default: %(default)s)"
+        "--to", type=_path, default=Path("build/notebooks"), help="where the results go (default: %(default)s)"
     )
     run.add_argument(
         "--in-place",
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="for maintainers: renew stored outputs and students' copies, on real MovieLens",
     )
     course = commands.add_parser("course", help="for teachers: make a course folder for nbgrader")
-    course.add_argument("folder", type=Path)
+    course.add_argument("folder", type=_path)
     course.add_argument("lesson", nargs="*", help="such as 01_gradients; all of them if none is named")
     course.add_argument("--seed", type=int, default=0, help="another one gives other splits and other cases")
     chosen = parser.parse_args(arguments)
@@ -41,6 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.command == "course":
         return _course(chosen.folder, chosen.lesson, chosen.seed)
     return _run(chosen.lesson, chosen.to, chosen.in_place)
+
+
+def _path(given: str) -> Path:
+    """A folder; in quotes, no shell has made a home of its ~."""
+    return Path(given).expanduser()
 
 
 def _start(folder: Path) -> int:

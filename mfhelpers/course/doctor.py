@@ -125,6 +125,9 @@ def _data_folders() -> str:
     from ..data import movielens
 
     folders = movielens.data_folders()
+    for folder in folders:
+        if not folder.is_absolute():
+            raise RuntimeError(f"{folder} is relative, and a lesson starts elsewhere: set it to {folder.absolute()}")
     missing = ", ".join(str(folder) for folder in folders if not folder.exists())
     if missing:
         raise RuntimeError(

@@ -114,7 +114,8 @@ def run(source: Path, target: Path, cell_seconds: int = CELL_SECONDS) -> Run:
         on_cell_execute=lambda cell, cell_index: begun.append(cell_index + 1),
         config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # the kernel warns without it
     )  # fmt: skip
-    os.environ.setdefault("MFHELPERS_PROGRESS", "0")  # a bar at 41 % is no part of a page
+    for name in ("MFHELPERS_PROGRESS", "MFHELPERS_ATTENDED"):  # a bar at 41 % is no part of a page, nor are sliders
+        os.environ.setdefault(name, "0")
     started, problem = time.perf_counter(), ""
     # a kernel's own stderr, not its cells': libzmq may abort there, without harm, while it is shut down
     with _PeakMemory() as memory, tempfile.TemporaryFile() as said:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import operator
+import os
 import reprlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+LARGEST_SEED = 2**64 - 1  # of PyTorch's generators
 
 
 def whole_number(name: str, value: Any, at_least: int | None = None, at_most: int | None = None) -> int:
@@ -53,6 +57,47 @@ def one_of(name: str, value: Any, options: Iterable[str]) -> str:
         *others, last = map(repr, options)
         raise ValueError(f"{name}={value!r}: choose {', '.join(others)} or {last}")
     return value
+
+
+def yes_or_no(name: str, value: Any) -> bool:
+    """`value` as a bool; a ValueError for anything else, which would count as yes or as a number."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}={value!r}: give True or False")
+    return bool(value)
+
+
+def file_path(name: str, value: Any) -> Path:
+    """`value` as a path; a ValueError for anything that names no place."""
+    try:
+        path = os.fspath(value)
+    except TypeError as error:
+        raise ValueError(f"{name}={value!r}: give a path, such as 'runs/first'") from error
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise ValueError(f"{name}={value!r}: give a path, such as 'runs/first'")
+    return Path(path)
+
+
+def low_and_high(limits: Any) -> tuple[float, float]:
+    """The first two of `limits`, in order; a ValueError for what are no limits. Either may be infinite."""
+    try:
+        low, high = map(float, limits[:2])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"limits={limits!r}: give (low, high), such as (1, 5)") from error
+    if not low <= high:
+        raise ValueError(f"limits={tuple(limits)}: give (low, high) with numbers, low not above high")
+    return low, high
+
+
+def require_memory(why: str, numbers: int, size: int = 8) -> None:
+    """Raise ValueError if so many numbers of `size` bytes do not fit into what memory is free."""
+    if numbers * size <= 1 << 28:  # a little always fits
+        return
+    import psutil
+
+    if numbers * size > (free := psutil.virtual_memory().available):
+        raise ValueError(
+            f"{why}: that takes {numbers * size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; take less"
+        )
 
 
 def in_range(what: str, ids: Any, limit: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from ..display.notebook import printable
 from .arguments import one_of, refuse_first, whole_number
 from .columns import amounts, as_array, labels, refuse_far_times, seconds, texts, warn_of_1970
 from .features import Features, in_order, require_rows
@@ -283,7 +284,7 @@ class Interactions:
         return f"weights {self.weights.min():g} to {self.weights.max():g}"
 
     def __repr__(self) -> str:
-        return (
+        return printable(
             f"{type(self).__name__}({self.name}, {self.source}: {len(self):,} {self._ONE}s, {self.n_users:,} users × "
             f"{self.n_items:,} items, {self._spread()})"
         )

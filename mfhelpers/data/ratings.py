@@ -20,6 +20,8 @@ from .interactions import (
     require_same_labels as require_same_labels,  # where the modules above look for it
 )
 
+HOW_TO_MAKE = "Ratings.from_frame makes them of a table, Ratings.from_arrays of users, items and values"
+
 
 class Scale(NamedTuple):
     """The values a rating may take: from `low` to `high` in steps of `step` (0: anything between)."""
@@ -183,6 +185,12 @@ class Ratings(Interactions):
 
 
 # -- checks --------------------------------------------------------------------------------------
+
+
+def require_ratings(name: str, given: Any) -> None:
+    """Raise ValueError unless an argument is `Ratings`: no list, table, sparse matrix or DataLoader."""
+    if not isinstance(given, Ratings):
+        raise ValueError(f"{name} is {type(given).__name__}: give Ratings; {HOW_TO_MAKE}")
 
 
 def checked_scale(scale: Any) -> Scale:

@@ -14,7 +14,7 @@ def sliders(draw: Callable[..., Any], **choices: Sequence) -> None:
     """A slider for each keyword of `draw`, which is called again whenever one is moved.
 
     Arrow keys move the slider that has the focus. Where nobody can move one (a script, a page made
-    by a machine: MFHELPERS_PROGRESS=0), a line says so and nothing is drawn.
+    by a machine: MFHELPERS_ATTENDED=0), a line says so and nothing is drawn.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def rate_films(titles: Mapping[int, str], draw: Callable[[dict[int, float]], Any
 
 def attended() -> bool:
     """Whether somebody may be there to move a slider: a notebook, and no machine that makes a page of it."""
-    return in_notebook() and os.environ.get("MFHELPERS_PROGRESS") != "0"
+    return in_notebook() and os.environ.get("MFHELPERS_ATTENDED") != "0"
 
 
 def _redraw_below(controls: dict[Any, Any], draw: Callable[[dict], Any]) -> None:

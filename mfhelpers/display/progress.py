@@ -19,7 +19,7 @@ def progress(iterable: Any = None, *, show: bool = True, **options: Any) -> tqdm
         What to loop over; without one, call `update` on the bar.
     show : bool
         False switches this bar off. The environment variable MFHELPERS_PROGRESS=0 switches all off,
-        for pages that are made by a machine; tqdm's own TQDM_DISABLE does not reach notebooks.
+        and nothing else; tqdm's own TQDM_DISABLE does not reach notebooks.
     **options
         `total`, `desc`, `unit` … as in tqdm.
     """

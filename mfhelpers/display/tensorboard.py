@@ -167,14 +167,14 @@ FRAME = """<iframe id="{frame}" width="100%" height="{height}" frameborder="0"><
   if (page.protocol.startsWith("http")) address.hostname = page.hostname;
   document.getElementById("{frame}").src = address;
 }})()</script>"""
-_SERVERS: dict[Path, tuple[subprocess.Popen, str]] = {}
+_SERVERS: dict[tuple, tuple[subprocess.Popen, str]] = {}
 
 
-def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
+def tensorboard(log_dir: str | os.PathLike, height: int = 800, *, port: int = 0, host: str = "localhost") -> None:
     """Show TensorBoard below a notebook's cell; it ends with the kernel.
 
     Elsewhere, and where no page can show it, the command for a terminal is printed instead: outside notebooks,
-    on JupyterHub and Binder, whose visitors do not reach its port, and with MFHELPERS_PROGRESS=0.
+    on JupyterHub and Binder, whose visitors do not reach its port, and with MFHELPERS_ATTENDED=0.
 
     Parameters
     ----------
@@ -182,6 +182,11 @@ def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
         A run, or a folder of runs.
     height : int
         Of the frame, in pixels.
+    port : int
+        0 takes one that is free.
+    host : str
+        Which addresses it answers: "localhost", those of this machine alone; its own name or address, or "0.0.0.0",
+        for a page that was opened from another machine. Whoever reaches it sees the logs: it asks for no password.
 
     Raises
     ------
@@ -195,7 +200,7 @@ def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
     reason = "no notebook" if not notebook.in_notebook() else ""
     if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
         reason = "a server that is not yours, and your browser does not reach its port"
-    if os.environ.get("MFHELPERS_PROGRESS") == "0":
+    if os.environ.get("MFHELPERS_ATTENDED") == "0":
         reason = "a page made by a machine"
     if reason:
         command = shlex.join(["tensorboard", "--logdir", str(log_dir)])
@@ -203,25 +208,26 @@ def tensorboard(log_dir: str | os.PathLike, height: int = 800) -> None:
         return
     from IPython.display import HTML, display as show
 
-    frame, address = f"tensorboard-{secrets.token_hex(4)}", _serve(Path(log_dir).resolve())
-    show(HTML(FRAME.format(frame=frame, height=int(height), address=address)))
+    frame, address = f"tensorboard-{secrets.token_hex(4)}", _serve(Path(log_dir).resolve(), port, host)
+    show(HTML(FRAME.format(frame=frame, height=height, address=address)))
 
 
-def _serve(path: Path) -> str:
+def _serve(path: Path, port: int = 0, host: str = "localhost") -> str:
     """The address of a TensorBoard on this folder, started unless it runs."""
-    process, address = _SERVERS.get(path, (None, ""))
+    process, address = _SERVERS.get((path, port, host), (None, ""))
     if process is not None and process.poll() is None:
         return address
     # as a module: the folder of its command need not be on a kernel's PATH
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(path), "--host", "localhost", "--port", "0"]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(path), "--host", host, "--port", str(port)]
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        # in a session of its own: ■ interrupts the kernel's whole group
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
         atexit.register(process.terminate)
         until = time.monotonic() + SECONDS_TO_START
         while time.monotonic() < until and process.poll() is None:
             said.seek(0)
             if found := re.search(r"at (http://\S+)", said.read().decode(errors="replace")):
-                _SERVERS[path] = process, found[1]
+                _SERVERS[path, port, host] = process, found[1]
                 return found[1]
             time.sleep(0.1)
         process.terminate()

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..algorithms.loop import DivergenceError, note_interruption
-from ..data.arguments import one_of, whole_number
-from ..data.ratings import Ratings, require_same_labels
+from ..data.arguments import one_of, whole_number, yes_or_no
+from ..data.ratings import Ratings, require_ratings, require_same_labels
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
 from ..models.metrics import Predictor, Score, evaluate
@@ -200,14 +200,17 @@ def cross_validate(
     ValueError
         If there is nothing to compare, or a test rating is in its own train part; before anything is trained.
     """
+    require_ratings("ratings", ratings)
     algorithms, score = _checked_algorithms(algorithms), Score.of(score, clip)
-    seeds = [whole_number("seed", seed) for seed in ([seeds] if np.isscalar(seeds) else seeds)]
+    seeds = [whole_number("seed", seed) for seed in (seeds if np.iterable(seeds) else [seeds])]
     folds = _checked_folds(ratings, folds)
     if not seeds or not folds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"{len(folds)} folds, seeds {seeds}: at least one of each, no seed twice, none below 0")
     rows, kept = [], 0
     rounds = itertools.product(enumerate(folds), seeds)
-    bar = progress_bar(total=len(folds) * len(seeds) * len(algorithms), show=progress, unit="fit")
+    bar = progress_bar(
+        total=len(folds) * len(seeds) * len(algorithms), show=yes_or_no("progress", progress), unit="fit"
+    )
     try:
         for (fold, (train, test)), seed in rounds:
             for name, algorithm in algorithms.items():
@@ -248,6 +251,8 @@ def _checked_algorithms(algorithms: Any) -> dict[str, Callable[..., Any]]:
 def _checked_folds(ratings: Ratings, folds: Any) -> list[tuple[Ratings, Ratings]]:
     if np.isscalar(folds):
         return list(kfold(ratings, whole_number("folds", folds)))
+    if not isinstance(folds, Iterable):
+        raise ValueError(f"folds is {type(folds).__name__}: give a number, or (train, test) pairs such as kfold makes")
     folds = list(folds)
     for fold in folds:
         if not (isinstance(fold, (tuple, list)) and [isinstance(part, Ratings) for part in fold] == [True, True]):

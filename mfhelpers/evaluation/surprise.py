@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms.loop import DivergenceError
-from ..data.ratings import Ratings
+from ..data.ratings import Ratings, require_ratings
 
 
 class from_surprise:
@@ -57,6 +57,8 @@ class from_surprise:
     def prepare(self, train: Ratings) -> Any:
         """The ratings as Surprise's `Trainset`, without its detour over text."""
         from surprise import Trainset
+
+        require_ratings("train", train)
 
         inner_u, inner_i = (
             {raw: at for at, raw in enumerate(dict.fromkeys(ids.tolist()))} for ids in (train.users, train.items)

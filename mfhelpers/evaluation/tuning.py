@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..algorithms.loop import DivergenceError, interruptions, note_interruption
-from ..data.arguments import whole_number
-from ..data.ratings import Ratings
+from ..data.arguments import whole_number, yes_or_no
+from ..data.ratings import Ratings, require_ratings
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
 from ..models.metrics import Predictor, Score
@@ -87,15 +87,20 @@ def choose(
     ValueError
         If there is no setting, or none could be trained.
     """
+    require_ratings("train", train)
+    if not callable(fit_one):
+        raise ValueError(f"fit_one={fit_one!r}: give a function (part, **setting) -> predictor")
     score = Score.of(score, clip)
     settings = _combined(settings, score.name)
-    parts = kfold(train, whole_number("folds", folds), seed)  # refuses a wrong number of folds
+    parts = kfold(
+        train, whole_number("folds", folds), whole_number("seed", seed, 0, 2**32 - 1)
+    )  # refuses a wrong number of folds
     rounds = folds if rounds is None else whole_number("rounds", rounds)
     if not 1 <= rounds <= folds:
         raise ValueError(f"rounds={rounds}: of folds={folds} inner folds hold out 1 … {folds}")
     held_out = list(itertools.islice(parts, rounds))
     tried: list[dict[str, Any]] = []
-    bar = progress_bar(total=len(settings) * rounds, show=progress, unit="fit")
+    bar = progress_bar(total=len(settings) * rounds, show=yes_or_no("progress", progress), unit="fit")
     try:
         for setting in settings:
             began, reached = time.perf_counter(), []
@@ -131,7 +136,10 @@ def _combined(settings: Any, score: str) -> list[dict[str, Any]]:
         # the product of no lists would be one empty setting
         combinations = itertools.product(*settings.values()) if settings else []
         settings = [dict(zip(settings, values, strict=True)) for values in combinations]
-    settings = [dict(setting) for setting in settings]
+    try:
+        settings = [{**setting} for setting in settings]
+    except TypeError as error:
+        raise ValueError(f"settings={settings!r}: give a dict of lists, or a list of dicts, by names") from error
     if not settings:
         raise ValueError("there is no setting to try: give a dict of lists, or a list of dicts")
     taken = {score, "sd", "seconds"} & {name for setting in settings for name in setting}

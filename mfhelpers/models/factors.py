@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data.arguments import in_range, real_number, whole_number
+from ..data.arguments import (
+    file_path,
+    in_range,
+    low_and_high,
+    real_number,
+    require_memory,
+    whole_number,
+    yes_or_no,
+)  # fmt: skip
 from ..data.files import replacing
+from ..data.interactions import Interactions
 from ..data.linear import predicted
-from ..data.ratings import Ratings
+from ..data.ratings import Ratings, require_ratings
+from ..display.notebook import printable
 from .penalty import Penalty
 
+MOST = 1e18  # in size, of a number: products of two are finite in float32, and squares of predictions in float64
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
+TRAINED = ("trained_users", "trained_items")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,15 +42,17 @@ class Factors:
         b_u and b_i.
     user_factors, item_factors : float arrays, shapes (n_users, k) and (n_items, k)
         P and Q; k may be 0, which leaves the biases alone.
+    trained_users, trained_items : bool arrays, shapes (n_users,) and (n_items,), optional
+        Which rows a training had ratings for, as every algorithm notes. None: those that are not all zeros.
 
     Raises
     ------
     ValueError
-        If shapes disagree or a number is not finite.
+        If shapes disagree, or a number is not finite or above 1e18 in size.
 
     Notes
     -----
-    A user or an item of which nothing was learned has a row of zeros and is called *cold*: the
+    A user or an item without training ratings is called *cold*. It mostly has a row of zeros: the
     prediction falls back to what the other side knows, and at last to the mean.
     """
 
@@ -48,8 +61,12 @@ class Factors:
     item_biases: np.ndarray
     user_factors: np.ndarray
     item_factors: np.ndarray
+    trained_users: np.ndarray | None = None
+    trained_items: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if np.ndim(self.mean) or np.asarray(self.mean).dtype.kind not in "iuf":
+            raise ValueError(f"mean={self.mean!r}: give a number, such as 3.5")
         object.__setattr__(self, "mean", float(self.mean))
         for field in ARRAYS[1:]:
             array = np.asarray(getattr(self, field)).copy()  # np.array of a tensor warns
@@ -67,11 +84,20 @@ class Factors:
             if getattr(self, field).shape != shape:
                 raise ValueError(f"{field} has shape {getattr(self, field).shape}, expected {shape}")
         for field in ARRAYS:
-            bad = ~np.isfinite(getattr(self, field))
-            if bad.any():
-                raise ValueError(
-                    f"{field} holds {int(bad.sum())} values that are not finite: did the training diverge?"
-                )
+            array = np.asarray(getattr(self, field))
+            largest = max(array.max(initial=0), -array.min(initial=0))
+            if not np.isfinite(largest):
+                bad = int((~np.isfinite(array)).sum())
+                raise ValueError(f"{field} holds {bad} values that are not finite: did the training diverge?")
+            if largest > MOST:
+                raise ValueError(f"{field} reaches {largest:.3g}, above {MOST:g}: rescale the ratings, or the start")
+        for field, n in zip(TRAINED, (self.n_users, self.n_items), strict=True):
+            if getattr(self, field) is not None:
+                rows = np.array(getattr(self, field))
+                if rows.dtype != bool or rows.shape != (n,):
+                    raise ValueError(f"{field} is {rows.dtype} of shape {rows.shape}, expected bool of ({n},)")
+                rows.flags.writeable = False
+                object.__setattr__(self, field, rows)
 
     @property
     def n_users(self) -> int:
@@ -86,7 +112,9 @@ class Factors:
         return self.user_factors.shape[1]
 
     def __repr__(self) -> str:
-        return f"Factors({self.n_users:,} users × {self.n_items:,} items, k = {self.n_factors}, mean {self.mean:.3f})"
+        return printable(
+            f"Factors({self.n_users:,} users × {self.n_items:,} items, k = {self.n_factors}, mean {self.mean:.3f})"
+        )
 
     # -- prediction ------------------------------------------------------------------------------
 
@@ -106,12 +134,12 @@ class Factors:
         Raises
         ------
         ValueError
-            For a number outside 0 … n_users - 1 or 0 … n_items - 1.
+            For a number outside 0 … n_users - 1 or 0 … n_items - 1, other shapes, or limits that are none.
         """
-        users, items = np.broadcast_arrays(in_range("user", users, self.n_users), in_range("item", items, self.n_items))
+        users, items = pairs(users, items, self.n_users, self.n_items)
         out = predicted([getattr(self, field) for field in ARRAYS], users.ravel(), items.ravel())
         if limits is not None:
-            np.clip(out, limits[0], limits[1], out=out)
+            np.clip(out, *low_and_high(limits), out=out)
         return out.reshape(users.shape)
 
     def recommend(self, user: int, n: int = 10, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -134,10 +162,17 @@ class Factors:
         ValueError
             For a number out of range, or an `exclude` that is a mask or holds no integers.
         """
-        scores = self.predict(user, np.arange(self.n_items))
+        scores = self.predict(_one("user", user, self.n_users), np.arange(self.n_items))
+        if isinstance(exclude, Interactions):
+            if (exclude.n_users, exclude.n_items) != (self.n_users, self.n_items):
+                raise ValueError(f"exclude={exclude} is numbered otherwise than {self}: give parts of the same ratings")
+            exclude = exclude.items[exclude.users == user]
         if exclude is not None:
-            seen = exclude.items[exclude.users == user] if hasattr(exclude, "users") else exclude
-            if np.size(seen):  # an empty list has a type too, float64
+            listed = isinstance(exclude, (list, tuple, set, range)) or getattr(exclude, "ndim", 0) == 1
+            seen = list(exclude) if listed else []
+            if not listed or any(map(np.ndim, seen)):
+                raise ValueError(f"exclude is {type(exclude).__name__}: give Ratings, or a list of item numbers")
+            if seen:  # an empty list has a type too, float64
                 scores[in_range("item", seen, self.n_items)] = -np.inf
         return _largest(scores, n)
 
@@ -154,7 +189,7 @@ class Factors:
         ValueError
             If nothing was learned of `item`: a row of zeros has no direction.
         """
-        item = int(in_range("item", item, self.n_items))
+        item = _one("item", item, self.n_items)
         lengths = np.linalg.norm(self.item_factors, axis=1)
         if not lengths[item]:
             raise ValueError(f"item {item} has no factors (k = 0, or it had no ratings), so nothing is similar to it")
@@ -190,7 +225,8 @@ class Factors:
         With F the rows [q_i | 1] of what user u rated and e their r - μ - b_i, (p_u, b_u) is
         (FᵀF + λ n_u^α I)⁻¹ Fᵀe: half a sweep of alternating least squares, for these users alone.
         """
-        penalty = Penalty.of(reg)
+        penalty, biased = Penalty.of(reg), yes_or_no("biased", biased)
+        require_ratings("ratings", ratings)
         if ratings.n_items != self.n_items:
             raise ValueError(
                 f"{ratings} has {ratings.n_items} items, these factors {self.n_items}: number the items as they are here"
@@ -200,6 +236,7 @@ class Factors:
         if biased:
             features = np.hstack([features, np.ones((self.n_items, 1))])
             weights[-1] = penalty.biases
+        penalty.per_rating(ratings.user_counts)  # refuses what is beyond float64
         offsets = ratings.values.astype(np.float64) - self.mean - self.item_biases[ratings.items]
         solved = np.zeros((ratings.n_users, len(weights)))
         by_user = np.argsort(ratings.users, kind="stable")
@@ -212,9 +249,17 @@ class Factors:
                         f"user {ratings.users[mine[0]]} has {len(mine)} ratings and no unique solution with {penalty}: "
                         "take a larger reg"
                     )
-                solved[ratings.users[mine[0]]] = np.linalg.solve(system, own.T @ offsets[mine])
+                try:
+                    solved[ratings.users[mine[0]]] = np.linalg.solve(system, own.T @ offsets[mine])
+                except np.linalg.LinAlgError as error:
+                    raise ValueError(
+                        f"{penalty} is lost in rounding for user {ratings.users[mine[0]]}: take more"
+                    ) from error
         biases = solved[:, -1] if biased else np.zeros(ratings.n_users)
-        return Factors(self.mean, biases, self.item_biases, solved[:, : self.n_factors], self.item_factors)
+        if not np.isfinite(solved).all():
+            raise ValueError(f"{penalty} is beyond float64 for {ratings}: take less")
+        trained = ratings.user_counts > 0, self.trained_items
+        return Factors(self.mean, biases, self.item_biases, solved[:, : self.n_factors], self.item_factors, *trained)
 
     # -- comparison ------------------------------------------------------------------------------
 
@@ -225,6 +270,8 @@ class Factors:
         Predictions can, and two thin QR factorisations do it without forming the matrix: cost
         (n_users + n_items) k², computed in float64.
         """
+        if not isinstance(other, Factors):
+            raise ValueError(f"other is {type(other).__name__}: give Factors; a model has them as to_factors()")
         if (self.n_users, self.n_items) != (other.n_users, other.n_items):
             raise ValueError(f"{self} and {other} are of different sizes")
         left, right = self._sides()
@@ -242,24 +289,33 @@ class Factors:
         return np.hstack(users), np.hstack(items)
 
     def cold(self, users: Any, items: Any) -> np.ndarray:
-        """Which pairs have a user or an item of which nothing was learned (a row of zeros).
+        """Which pairs have a user or an item without training ratings.
 
         A side that is zero altogether is not part of the model (the item mean knows no users), so
         it makes nothing cold.
         """
-        known_users = (self.user_biases != 0) | self.user_factors.any(axis=1)
-        known_items = (self.item_biases != 0) | self.item_factors.any(axis=1)
-        cold_users = ~known_users & known_users.any()
-        cold_items = ~known_items & known_items.any()
-        return cold_users[in_range("user", users, self.n_users)] | cold_items[in_range("item", items, self.n_items)]
+        users, items = pairs(users, items, self.n_users, self.n_items)
+        return self._cold("user")[users] | self._cold("item")[items]
+
+    def _cold(self, side: str) -> np.ndarray:
+        in_model = getattr(self, f"{side}_biases").any() or getattr(self, f"{side}_factors").any()
+        return ~self.known(side) & in_model
+
+    def known(self, side: str) -> np.ndarray:
+        """Which rows of "user" or "item" a training had ratings for; if nobody noted it, those that are not all zeros."""
+        trained = getattr(self, f"trained_{side}s")
+        if trained is None:
+            trained = (getattr(self, f"{side}_biases") != 0) | getattr(self, f"{side}_factors").any(axis=1)
+        return trained
 
     # -- files -----------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write the five arrays to an npz file; the old file stays until the new one is whole."""
-        path = Path(path)
+        """Write the arrays to an npz file; the old file stays until the new one is whole."""
+        path = file_path("path", path)
+        known = {field: getattr(self, field) for field in ARRAYS + TRAINED if getattr(self, field) is not None}
         with replacing(path) as file:
-            np.savez(file, **{field: getattr(self, field) for field in ARRAYS})
+            np.savez(file, **known)
         return path
 
     @classmethod
@@ -270,20 +326,44 @@ class Factors:
         ------
         FileNotFoundError
             If there is no such file.
-        ValueError
+        DataError
             If the file is not a whole npz with the five arrays, or they do not fit together.
         """
+        path = file_path("path", path)
         try:
             # opened here, because np.load leaves a damaged file open
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+                # an array that a flipped bit makes smaller is not read to its end, where its checksum stands
+                if not isinstance(stored, np.lib.npyio.NpzFile) or (stored.zip and stored.zip.testzip()):
+                    raise ValueError("it is no npz, or damaged")
                 missing = [field for field in ARRAYS if field not in stored]
                 if missing:
                     raise ValueError(f"it has no {missing[0]}")
-                return cls(**{field: stored[field] for field in ARRAYS})
+                arrays: dict[str, Any] = {field: stored[field] for field in ARRAYS + TRAINED if field in stored}
+                arrays["mean"] = arrays["mean"].item()
+                return cls(**arrays)
         except FileNotFoundError:
             raise
-        except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} does not hold Factors: {error}") from error
+        except Exception as error:  # NumPy, zipfile and zlib raise a dozen kinds for what is damaged
+            from ..data.movielens import DataError  # here, so that factors do not load what downloads
+
+            raise DataError(f"{path} does not hold Factors: {error}; save them again") from error
+
+
+def pairs(users: Any, items: Any, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of users and items, in range and in their common shape; a ValueError if they are not."""
+    users, items = in_range("user", users, n_users), in_range("item", items, n_items)
+    try:
+        users, items = np.broadcast_arrays(users, items)
+    except ValueError as error:
+        raise ValueError(f"users of shape {users.shape} and items of {items.shape} make no pairs: one each") from error
+    return users, items
+
+
+def _one(what: str, number: Any, limit: int) -> int:
+    if np.ndim(number):
+        raise ValueError(f"{what}={number!r}: give one number; a loop over several makes a list for each")
+    return int(in_range(what, number, limit))
 
 
 def _largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -295,18 +375,33 @@ def _largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def initial_factors(train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:
     """Where training begins: factors from N(0, init_std²), rows of zeros for who has no rating, no biases."""
-    init_std = real_number("init_std", init_std, at_least=0)
+    # twice: drawn, and as they are trained
+    require_memory(f"n_factors={n_factors:,} for {train}", 2 * n_factors * (train.n_users + train.n_items))
     rng = np.random.default_rng([seed, 0])
     # zero for whoever has no rating: a random start would be added to every prediction of them
     users = rng.normal(0, init_std, (train.n_users, n_factors)) * (train.user_counts > 0)[:, None]
     items = rng.normal(0, init_std, (train.n_items, n_factors)) * (train.item_counts > 0)[:, None]
-    return Factors(train.values.mean(dtype=np.float64), np.zeros(train.n_users), np.zeros(train.n_items), users, items)
+    rated = trained_by(train)
+    zeros = np.zeros(train.n_users), np.zeros(train.n_items)
+    return Factors(train.values.mean(dtype=np.float64), *zeros, users, items, *rated)
+
+
+def trained_by(train: Ratings, start: Factors | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Which users and items have ratings in `train`, or were trained before, as far as `start` knows."""
+    rated = train.user_counts > 0, train.item_counts > 0
+    return rated if start is None else (rated[0] | start.known("user"), rated[1] | start.known("item"))
 
 
 def starting_factors(start: Factors | None, train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:
     """`start`, if a training of so many factors can begin there (a ValueError if not); without one, `initial_factors`."""
+    init_std = real_number("init_std", init_std, at_least=0, at_most=1e9)
     if start is None:
-        return initial_factors(train, n_factors, init_std, seed)
+        start = initial_factors(train, n_factors, init_std, seed)
+        if n_factors and not any(getattr(start, f"{s}_factors").astype(np.float32).any() for s in ("user", "item")):
+            raise ValueError(
+                f"init_std={init_std}: factors that start at zero are a saddle and never move; start above 0"
+            )
+        return start
     if not isinstance(start, Factors):
         raise ValueError(f"start={type(start).__name__}: give Factors, such as those of another training")
     if (start.n_users, start.n_items, start.n_factors) != (train.n_users, train.n_items, n_factors):

@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..data.arguments import require_one_each
-from ..data.ratings import Ratings
+from ..data.arguments import require_one_each, yes_or_no
+from ..data.ratings import Ratings, require_ratings
 from .factors import Factors
 from .penalty import Penalty
 
@@ -72,6 +72,7 @@ class Score:
     @classmethod
     def of(cls, score: str | Score, clip: bool) -> Score:
         """ "rmse" or "mae", of predictions that are limited to the scale or not; a score as it is."""
+        clip = yes_or_no("clip", clip)
         if isinstance(score, Score):
             if score.name in TAKEN:
                 raise ValueError(f"a score called {score.name!r} would hide a column of results: give it another name")
@@ -104,10 +105,27 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False) -> Scor
     Raises
     ------
     ValueError
-        If the predictions have the wrong shape or are not finite.
+        If the predictor's users and items are not those of `ratings`, or its predictions have the wrong shape or are
+        not finite.
     """
-    predicted = np.asarray(predictor.predict(ratings.users, ratings.items))
+    require_ratings("ratings", ratings)
+    clip = yes_or_no("clip", clip)
+    if not isinstance(predictor, Predictor):
+        raise ValueError(
+            f"predictor is {type(predictor).__name__}: give Factors, a model, or what has predict(users, items)"
+        )
+    sizes = getattr(predictor, "n_users", None), getattr(predictor, "n_items", None)
+    if None not in sizes and sizes != (ratings.n_users, ratings.n_items):
+        raise ValueError(
+            f"predictor knows {sizes[0]} users × {sizes[1]} items, ratings has {ratings.n_users} × {ratings.n_items}: their numbers mean "
+            "others. Split one Ratings, or number the test part by from_arrays(…, user_ids=train.user_ids, "
+            "item_ids=train.item_ids, scale=train.scale)"
+        )
+    predicted = predictor.predict(ratings.users, ratings.items)
+    predicted = np.asarray(predicted.detach().cpu() if hasattr(predicted, "detach") else predicted)
     require_one_each("predict", predicted.shape, len(ratings))
+    if predicted.dtype.kind not in "iuf":
+        raise ValueError(f"predict returned {predicted.dtype}: it must return a real number for each pair")
     if not np.isfinite(predicted).all():
         raise ValueError(f"{int((~np.isfinite(predicted)).sum())} of {len(ratings)} predictions are not finite")
     if clip:
@@ -137,5 +155,6 @@ def objective(factors: Factors, train: Ratings, reg: float | Penalty) -> float:
     reg : float or Penalty
         That which the factors were trained with; 0 for none.
     """
+    penalty = Penalty.of(reg).value(factors, train)  # first: it refuses what are no factors or no ratings
     errors = train.values - factors.predict(train.users, train.items).astype(np.float64)
-    return float(errors @ errors) + Penalty.of(reg).cost(factors, train)
+    return float(errors @ errors) + penalty

@@ -10,10 +10,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..data.arguments import in_range, require_one_each, whole_number
+from ..data.arguments import (
+    LARGEST_SEED,
+    low_and_high,
+    real_number,
+    require_memory,
+    require_one_each,
+    whole_number,
+    yes_or_no,
+)  # fmt: skip
 from ..data.linear import CHUNK
-from ..data.ratings import Ratings
-from .factors import Factors
+from ..data.ratings import Ratings, require_ratings
+from .factors import MOST, Factors, pairs
 
 
 class MatrixFactorization(nn.Module):
@@ -65,17 +73,19 @@ class MatrixFactorization(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout={dropout}: the share of factors to drop, from 0 to below 1")
+        if not isinstance(dropout, (int, float, np.number)) or not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout!r}: the share of factors to drop, from 0 to below 1")
         self.n_users, self.n_items = whole_number("n_users", n_users, 1), whole_number("n_items", n_items, 1)
         self.n_factors = whole_number("n_factors", n_factors, 1)
-        self.sparse, self.check_ids = sparse, True
+        require_memory(f"n_factors={n_factors:,}", self.n_factors * (self.n_users + self.n_items), 4)
+        self.sparse, self.check_ids = yes_or_no("sparse", sparse), True
         self.dropout = nn.Dropout(dropout)
-        generator = torch.Generator().manual_seed(whole_number("seed", seed))
-        spread = float(init_std)  # a NumPy number would make the factors float64
+        generator = torch.Generator().manual_seed(whole_number("seed", seed, 0, LARGEST_SEED))
+        # as Python's float: a NumPy number would make the factors float64
+        spread = real_number("init_std", init_std, at_least=0, at_most=MOST)
         self.user_factors = _embedding(spread * torch.randn(n_users, n_factors, generator=generator), sparse)
         self.item_factors = _embedding(spread * torch.randn(n_items, n_factors, generator=generator), sparse)
-        self.register_buffer("mean", torch.tensor(float(mean)))
+        self.register_buffer("mean", torch.tensor(real_number("mean", mean, at_least=-MOST, at_most=MOST)))
         self.register_buffer("trained_users", torch.zeros(n_users, dtype=torch.bool))
         self.register_buffer("trained_items", torch.zeros(n_items, dtype=torch.bool))
 
@@ -96,17 +106,17 @@ class MatrixFactorization(nn.Module):
     @torch.no_grad()
     def predict(self, users: Any, items: Any, limits: tuple[float, ...] | None = None) -> np.ndarray:
         """As `Factors.predict`, by `forward` in evaluation mode: arrays in, array out, no gradient."""
-        users, items = np.broadcast_arrays(in_range("user", users, self.n_users), in_range("item", items, self.n_items))
-        pairs = (torch.tensor(ids.ravel(), dtype=torch.int64).split(CHUNK) for ids in (users, items))
+        users, items = pairs(users, items, self.n_users, self.n_items)
+        columns = (torch.tensor(ids.ravel(), dtype=torch.int64).split(CHUNK) for ids in (users, items))
         pieces = []
         with modes_kept(self):
             self.eval()
-            for user, item in zip(*pairs, strict=True):
+            for user, item in zip(*columns, strict=True):
                 pieces.append(self(user.to(self.mean.device), item.to(self.mean.device)))
                 require_one_each("forward", pieces[-1].shape, len(user))
         predicted = as_array(torch.cat(pieces))
         if limits is not None:
-            np.clip(predicted, limits[0], limits[1], out=predicted)
+            np.clip(predicted, *low_and_high(limits), out=predicted)
         return predicted.reshape(users.shape)
 
     def cold(self, users: Any, items: Any) -> np.ndarray:
@@ -114,13 +124,16 @@ class MatrixFactorization(nn.Module):
         return self.to_factors().cold(users, items)
 
     def to_factors(self) -> Factors:
-        """The five arrays of this model, copied to the CPU as float32."""
+        """The five arrays of this model, copied to the CPU as float32, and which rows `fit` had ratings for."""
+        # a model that another loop trained knows nothing of that
+        trained = [rows.cpu().numpy() for rows in (self.trained_users, self.trained_items) if self.trained_users.any()]
         return Factors(
             self.mean.item(),
             self._rows("user_biases", self.n_users)[:, 0],
             self._rows("item_biases", self.n_items)[:, 0],
             self._rows("user_factors", self.n_users),
             self._rows("item_factors", self.n_items),
+            *trained,
         )
 
     @torch.no_grad()
@@ -131,6 +144,7 @@ class MatrixFactorization(nn.Module):
         `train` has ratings for is noted in `trained_users` and `trained_items`, and stays when a
         later training has none for it.
         """
+        require_ratings("train", train)
         for side, ids in (("user", train.users), ("item", train.items)):
             trained = getattr(self, f"trained_{side}s")
             # the model's size and not the ratings': a model may be the larger one

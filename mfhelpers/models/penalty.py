@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..data.arguments import real_number
-from ..data.ratings import Ratings
+from ..data.arguments import real_number, whole_number
+from ..data.ratings import Ratings, require_ratings
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,36 @@ class Penalty:
         a sum of squares with λ = N · wd / 2, α = 0. Exact for full batches and for rows with ratings; the
         decay shrinks rows without any, too.
         """
-        return cls(n_ratings * real_number("weight_decay", weight_decay, at_least=0) / 2, power=0.0)
+        return cls(
+            whole_number("n_ratings", n_ratings, 1) * real_number("weight_decay", weight_decay, at_least=0) / 2,
+            power=0.0,
+        )
 
     def per_rating(self, counts: np.ndarray) -> np.ndarray:
         """n^(α-1) for rows with n training ratings, 0 for n = 0: a rating's share of the penalty, without λ."""
-        rated = np.maximum(counts, 1).astype(np.float64) ** (self.power - 1)
+        with np.errstate(over="ignore"):
+            rated = np.maximum(counts, 1).astype(np.float64) ** (self.power - 1)
+        if not np.isfinite(rated * max(self.reg, self.biases, 1) * np.maximum(counts, 1)).all():
+            raise ValueError(f"{self} is beyond float64 for a row of {counts.max():,} ratings: take less")
         return np.where(counts > 0, rated, 0.0)
+
+    def largest_share(self, train: Ratings) -> float:
+        """The most that one rating adds to λ of a row."""
+        counts = train.user_counts, train.item_counts
+        return max(self.reg, self.biases) * float(max(self.per_rating(each).max() for each in counts))
 
     def settings(self) -> dict[str, float]:
         """The three numbers, as a log's table of hyper-parameters names them."""
         return {"reg": self.reg, "reg power": self.power, "reg biases": self.biases}
 
-    def cost(self, factors: Any, train: Ratings) -> float:
+    def value(self, factors: Any, train: Ratings) -> float:
         """The whole penalty of these `Factors`, in stars², in float64."""
+        require_ratings("train", train)
+        sizes = getattr(factors, "n_users", None), getattr(factors, "n_items", None)
+        if sizes != (train.n_users, train.n_items) or not isinstance(getattr(factors, "user_biases", None), np.ndarray):
+            raise ValueError(
+                f"factors is {type(factors).__name__} of {sizes}: give Factors of the size of {train}; a model has them as to_factors()"
+            )
         total = 0.0
         for side, counts in (("user", train.user_counts), ("item", train.item_counts)):
             weight = self.per_rating(counts) * counts
