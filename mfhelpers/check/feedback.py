@@ -70,7 +70,7 @@ def _verdict(guess: Any, found: Any) -> str:
 LIKELY = {  # what an error means in an answer; the first that fits
     NotImplementedError: "This cell still waits for your answer.",
     np.linalg.LinAlgError: "A system without a unique solution: is a penalty missing on the diagonal?",
-    IndexError: "A place beyond the end: print the lengths, and the place.",
+    IndexError: "A place beyond the end, or an axis too many: print the shapes, and the place.",
     KeyError: "A key that is not there: print the keys.",
     ZeroDivisionError: "What is divided by here can be zero.",
     TypeError: "Are the arguments those of the docstring, in its order, and is each a number or an array?",

@@ -52,11 +52,12 @@ def half_a_saddle(after_one: Any, after_two: Any, seed: int = 0) -> str:
 
 @exercise(2, "bug hunt: the hasty step", found="hasty")
 def the_hasty_step(guess: str, follows_the_gradient: Callable, seed: int = 0) -> str:
-    """A test of steps: it must let right ones pass and stop each of seven wrong ones."""
+    """A test of steps, of large rows and of small ones: it must let right ones pass and stop each of eight wrong ones."""
     guessed(guess, ("hasty", "careful", "both", "neither"))
-    for rng in cases(seed, 5):
-        P, Q = rng.normal(0, 1, (4, 2)), rng.normal(0, 1, (3, 2))
-        u, i, r, lr, mu = int(rng.integers(4)), int(rng.integers(3)), 5.0, rng.uniform(0.1, 0.5), rng.uniform(2, 4)
+    for number, rng in enumerate(cases(seed, 6)):
+        scale, rates = (0.1, (0.02, 0.05)) if number == 5 else (1.0, (0.1, 0.5))  # small: a wide tolerance sees nothing
+        P, Q = rng.normal(0, scale, (4, 2)), rng.normal(0, scale, (3, 2))
+        u, i, r, lr, mu = int(rng.integers(4)), int(rng.integers(3)), 5.0, rng.uniform(*rates), rng.uniform(2, 4)
         for step, right, cause in STEPS:
             given = P.copy(), Q.copy()
             verdict = follows_the_gradient(step, *given, u, i, r, lr, mu)
@@ -67,7 +68,7 @@ def the_hasty_step(guess: str, follows_the_gradient: Callable, seed: int = 0) ->
                 "moved", "The step moves what it is given: give it copies, and keep the old rows to compare with.",
             )  # fmt: skip
             require(bool(verdict) == right, f"your verdict on {step.__name__.strip('_')}", right, bool(verdict), cause)
-    return "two right steps pass, seven wrong ones are found, five times over"
+    return "two right steps pass, eight wrong ones are found, six times over"
 
 
 @exercise(3, "a penalty on large numbers")
@@ -233,11 +234,19 @@ def _everybody(P, Q, u, i, r, lr, mu):
     Q[i] = q + lr * e * p
 
 
+def _everywhere(P, Q, u, i, r, lr, mu):
+    p, q = P[u].copy(), Q[i].copy()
+    e = r - mu - p @ q
+    P[u] = p + lr * e * q
+    Q += lr * e * p
+
+
 STEPS = (  # step, whether it is right, and what a wrong verdict suggests
     (
         _step,
         True,
-        "A right step is refused. Is the factor 2 swallowed by the rate? Are floats compared by np.allclose?",
+        "A right step is refused. Is the factor 2 swallowed by the rate? Are floats compared by np.allclose? "
+        "Is Q[i] moved by the old P[u]?",
     ),
     (
         _step_by_copies,
@@ -247,7 +256,7 @@ STEPS = (  # step, whether it is right, and what a wrong verdict suggests
     (
         _hasty_step,
         False,
-        "It learns, so a falling loss proves nothing; and its P is right. Compare Q with the gradient.",
+        "It learns, so a falling loss proves nothing; and its P is right. Compare Q with the gradient, at np.allclose's tolerance.",
     ),
     (_film_first, False, "Its Q is right. Compare P, too."),
     (
@@ -259,6 +268,7 @@ STEPS = (  # step, whether it is right, and what a wrong verdict suggests
     (_twice_as_far, False, "It goes the right way, twice as far: compare the moves themselves, not their directions."),
     (_user_alone, False, "It leaves the film where it was."),
     (_everybody, False, "It moves the rows of all users. Compare P and Q whole, not the two rows."),
+    (_everywhere, False, "It moves the rows of all films. Compare Q whole as well."),
 )
 
 

@@ -35,6 +35,24 @@ def two_rows(*case):
     return np.allclose(of_p, p) and np.allclose(of_q, q)
 
 
+def all_but_other_films(step, P, Q, u, i, r, lr, mu):
+    (of_p, p, of_q, q), moved_P = moved(step, P, Q, u, i, r, lr, mu), P.copy()
+    step(moved_P, Q.copy(), u, i, r, lr, mu)
+    return np.allclose(of_p, p) and np.allclose(of_q, q) and (np.delete(moved_P, u, 0) == np.delete(P, u, 0)).all()
+
+
+def at_a_glance(tolerance):
+    def follows(step, P, Q, u, i, r, lr, mu):
+        by_step, right = (P.copy(), Q.copy()), (P.copy(), Q.copy())
+        step(*by_step, u, i, r, lr, mu)
+        e = r - mu - P[u] @ Q[i]
+        right[0][u] += lr * e * Q[i]
+        right[1][i] += lr * e * P[u]
+        return all(np.allclose(*pair, atol=tolerance) for pair in zip(by_step, right, strict=True))
+
+    return follows
+
+
 def directions(*case):
     of_p, p, of_q, q = moved(*case)
     return np.allclose(np.sign(of_p), np.sign(p)) and np.allclose(np.sign(of_q), np.sign(q))
@@ -175,6 +193,8 @@ WRONG = {
         (("hasty", user_alone), "Compare Q with the gradient"),
         (("hasty", film_alone), "Compare P, too"),
         (("hasty", directions), "twice as far"),
+        (("hasty", all_but_other_films), "rows of all films"),
+        (("hasty", at_a_glance(1e-3)), "at np.allclose's tolerance"),
         (("hasty", two_rows), "Compare P and Q whole"),
         (("hasty", with_the_two), "Is the factor 2 swallowed"),
         (("hasty", in_place), "give it copies"),
