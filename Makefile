@@ -52,6 +52,7 @@ test: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	$(BIN)/python tests/side_by_side.py $(TEST_OPTIONS)
+	$(BIN)/python -m pytest -q tests/test_check.py
 	$(BIN)/coverage report --fail-under=90
 
 browser: $(TESTED)

@@ -45,12 +45,16 @@ class TimeLimit:
         self.seconds, self.interrupted = seconds, False
         self._outer: FrameType | None = None
         self._answers, self._main = threading.get_ident(), threading.current_thread() is threading.main_thread()
-        self._finished = threading.Event()
+        self._done = (
+            False  # plain marks and short sleeps: TimeUp in the midst of a lock's or a join's code would break it
+        )
+        self._watching = False
         self._watcher = threading.Thread(target=self._watch, name="mfhelpers-time-limit", daemon=True)
 
     def __enter__(self) -> TimeLimit:
         self._outer = sys._getframe(1)
         if hasattr(ctypes, "pythonapi"):
+            self._watching = True
             self._watcher.start()
         return self
 
@@ -61,19 +65,34 @@ class TimeLimit:
 
     def close(self) -> None:
         """End the watch; afterwards nothing can be raised any more. To be called again if this raises `TimeUp`."""
-        while self._watcher.is_alive():
+        self._done = True
+        while self._watching:
             try:
-                self._finished.set()
-                self._watcher.join()
+                time.sleep(0.005)
             except TimeUp:
-                pass
+                continue
         self._raise_in_answer(None)
+        if self._watcher.ident is not None:
+            self._watcher.join()
         self._outer = None  # a frame would keep all that its names hold
 
+    def _pause(self, seconds: float) -> bool:
+        """Wait so long, or until the block has ended; whether it has."""
+        until = time.monotonic() + seconds
+        while not self._done and time.monotonic() < until:
+            time.sleep(min(0.01, seconds))
+        return self._done
+
     def _watch(self) -> None:
+        try:
+            self._look_at_the_clock()
+        finally:
+            self._watching = False
+
+    def _look_at_the_clock(self) -> None:
         taken = work = 0.0
         looked, worked = time.monotonic(), time.process_time()
-        while not self._finished.wait(min(0.05, self.seconds / 4)):
+        while not self._pause(min(0.05, self.seconds / 4)):
             passed, used = time.monotonic() - looked, time.process_time() - worked
             looked, worked = looked + passed, worked + used
             if self._in_an_answer():
@@ -81,11 +100,11 @@ class TimeLimit:
             if min(taken, max(work, taken / BUSY)) >= self.seconds:
                 break
         tries = 0
-        while not self._finished.is_set():
+        while not self._done:
             tries += 1
             if tries == 1 or not self._wake():
                 self._raise_in_answer(TimeUp)
-            self._finished.wait(AGAIN)
+            self._pause(AGAIN)
 
     def _in_an_answer(self) -> bool:
         frame: FrameType | None = sys._current_frames().get(self._answers)
