@@ -24,17 +24,7 @@ from mfhelpers.course import notebooks
 ROOT = Path(__file__).parents[1]
 PYTEST = ["-m", "pytest", "-q", "--no-header"]
 # from outside: with pytest's own --cov, nbval sets it up in each kernel, and hangs
-UNIT = [
-    "-m",
-    "coverage",
-    "run",
-    *PYTEST,
-    "tests",
-    "--ignore=tests/test_simulated.py",
-    "--ignore=tests/test_check.py",
-    "--ignore=tests/test_exercises.py",
-    "--durations=20",
-]
+UNIT = ["-m", "coverage", "run", *PYTEST, "tests", "--ignore=tests/test_simulated.py", "--durations=20"]
 SIMULATED = "tests/test_simulated.py::test_runs_on_simulated_ratings_and_says_so"
 LONG = ("09", "06", "05", "04", "08")  # these lessons first, so that no long one is left for the end
 

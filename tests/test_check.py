@@ -119,11 +119,6 @@ def waits_for_a_lock():
     lock.acquire()
 
 
-pytestmark = pytest.mark.skipif(
-    "coverage" in sys.modules and sys.gettrace() is not None, reason="a tracer swallows what stops an answer"
-)
-
-
 @pytest.fixture
 def pythons_own_handler():
     """A shell starts what ends in & with interrupts ignored, and then nothing can wake a call that waits."""

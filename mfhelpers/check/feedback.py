@@ -94,9 +94,9 @@ def _stopped(error: Exception) -> str:
 
 def _late(error: BaseException, seconds: float) -> str:
     """An answer that was stopped, as a property that it lacks."""
-    while error.__cause__:
-        error = error.__cause__
-    lines = _learners_lines(error)
+    lines, stopped = [], error
+    while stopped and not lines:  # what woke the answer may have been overtaken by what was to stop it
+        lines, stopped = _learners_lines(stopped), stopped.__cause__ or stopped.__context__
     place = f" in the line `{lines[-1]}`" if lines and lines[-1] else ""
     return _message(
         f"your answer does not end{place}", f"a result within {seconds:g} seconds", "none so far",

@@ -9,7 +9,6 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
 
 AGAIN = 1.0  # seconds from one try to stop an answer to the next
 BUSY = 3  # a machine that is busy with other things gets so many times the seconds
@@ -45,14 +44,14 @@ class TimeLimit:
         self.seconds, self.interrupted = seconds, False
         self._outer: FrameType | None = None
         self._answers, self._main = threading.get_ident(), threading.current_thread() is threading.main_thread()
-        self._done = (
-            False  # plain marks and short sleeps: TimeUp in the midst of a lock's or a join's code would break it
-        )
-        self._watching = False
+        # plain marks and short sleeps: TimeUp in the midst of a lock's or a join's own code would break it
+        self._done = self._watching = self._traced = False
         self._watcher = threading.Thread(target=self._watch, name="mfhelpers-time-limit", daemon=True)
 
     def __enter__(self) -> TimeLimit:
         self._outer = sys._getframe(1)
+        # under a debugger or coverage, threads of CPython 3.11 stand still while an exception is on its way to one that sleeps
+        self._traced = sys.gettrace() is not None
         if hasattr(ctypes, "pythonapi"):
             self._watching = True
             self._watcher.start()
@@ -66,12 +65,15 @@ class TimeLimit:
     def close(self) -> None:
         """End the watch; afterwards nothing can be raised any more. To be called again if this raises `TimeUp`."""
         self._done = True
-        while self._watching:
-            try:
+        try:
+            while self._watching:
                 time.sleep(0.005)
-            except TimeUp:
-                continue
-        self._raise_in_answer(None)
+            for _ in range(100):  # what is on its way arrives at the latest when a loop turns back
+                pass
+        except (TimeUp, KeyboardInterrupt) as late:
+            if isinstance(late, KeyboardInterrupt) and not self.interrupted:  # the reader's ■
+                raise
+            return self.close()
         if self._watcher.ident is not None:
             self._watcher.join()
         self._outer = None  # a frame would keep all that its names hold
@@ -102,8 +104,8 @@ class TimeLimit:
         tries = 0
         while not self._done:
             tries += 1
-            if tries == 1 or not self._wake():
-                self._raise_in_answer(TimeUp)
+            if (tries == 1 and not self._traced) or not self._wake():
+                self._raise_in_answer()
             self._pause(AGAIN)
 
     def _in_an_answer(self) -> bool:
@@ -114,10 +116,9 @@ class TimeLimit:
             frame = frame.f_back
         return False
 
-    def _raise_in_answer(self, kind: type | None) -> None:
-        raised: Any = None if kind is None else ctypes.py_object(kind)
-        if hasattr(ctypes, "pythonapi"):
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._answers), raised)
+    def _raise_in_answer(self) -> None:
+        # never taken back by NULL: CPython 3.11 then looks for an exception at every step, and under a tracer for ever
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._answers), ctypes.py_object(TimeUp))
 
     def _wake(self) -> bool:
         """Interrupt a call that waits, if Python's own handler turns that into an exception."""
@@ -125,7 +126,6 @@ class TimeLimit:
             return False
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return False
-        self._raise_in_answer(None)
         self.interrupted = True
         signal.pthread_kill(self._answers, signal.SIGINT)
         return True
