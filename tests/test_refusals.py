@@ -58,7 +58,7 @@ def test_what_is_no_complete_matrix_is_refused(table):
         (lambda: mf.MatrixFactorization(12, 10, dropout="x"), "dropout='x': the share"),
         (lambda: mf.MatrixFactorization(12, 10, seed=2**64), "seed=18446744073709551616: it must be at most"),
         (lambda: mf.als(RATINGS, biased=2), "biased=2: give True or False"),
-        (lambda: mf.als(RATINGS, threads=10**9), "threads=1000000000: it must be at most 1024"),
+        (lambda: mf.als(RATINGS, threads=10**9), "threads=1000000000: it must be at most 1,024"),
         (lambda: FACTORS.recommend([1, 2], 3), r"user=\[1, 2\]: give one number"),
         (lambda: FACTORS.recommend(0, 3, {"a": 1}), "exclude is dict: give Ratings, or a list of item numbers"),
         (lambda: FACTORS.predict([0, 1], [1, 2, 3]), "make no pairs"),

@@ -116,11 +116,11 @@ def test_official_folds_are_those_of_the_ratings():
         (lambda: leave_last_out(drawn(), 1.5), "n=1.5: give a whole number"),
         (
             lambda: random_split(pd.DataFrame({"user": [1, 2]})),
-            "a DataFrame was given, expected Ratings or Interactions",
+            "ratings is DataFrame: give Ratings or Interactions",
         ),
-        (lambda: kfold([1, 2]), "a list was given, expected Ratings"),
-        (lambda: leave_last_out(None), "a NoneType was given"),
-        (lambda: cold_report(drawn(), None), "a NoneType was given"),
+        (lambda: kfold([1, 2]), "ratings is list: give Ratings"),
+        (lambda: leave_last_out(None), "ratings is NoneType: give Ratings"),
+        (lambda: cold_report(drawn(), None), "the second of two parts is NoneType: give Ratings"),
         (lambda: official_folds(drawn()), r"ratings \(arrays\) has no official folds"),
     ],
 )

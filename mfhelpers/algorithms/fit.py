@@ -31,9 +31,8 @@ from ..data.ratings import Ratings
 from ..models.modules import MatrixFactorization, as_array, modes_kept
 from ..models.penalty import Penalty
 from .checkpoint import Checkpoint, fingerprint, shapes
-from .loop import History, Monitor, Stepper, run, slower
+from .loop import TOO_MUCH, History, Monitor, Stepper, run, slower
 from .resources import Resources, choose_resources
-from .sgd import TOO_MUCH
 
 Optimizer = torch.optim.Optimizer
 Model = TypeVar("Model", bound=nn.Module)

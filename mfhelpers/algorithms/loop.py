@@ -26,6 +26,7 @@ from .resources import Resources
 
 DIVERGED = 100  # a training RMSE of so many times the rating scale will not come back
 LARGE_VALUES = 100  # where no learning rate that suits stars will do
+TOO_MUCH = "A step takes more off a row than it has: take a smaller penalty."
 _NOTICED: ContextVar[list | None] = ContextVar("interruptions that a loop has kept to itself", default=None)
 
 

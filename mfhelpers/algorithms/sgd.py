@@ -22,13 +22,12 @@ from ..data.linear import CHUNK
 from ..data.ratings import Ratings
 from ..models.factors import Factors, starting_factors, trained_by
 from ..models.penalty import Penalty
-from .loop import DivergenceError, History, Monitor, Stepper, divergence_limit, run, slower
+from .loop import TOO_MUCH, DivergenceError, History, Monitor, Stepper, divergence_limit, run, slower
 from .resources import choose_resources
 from .sparse import LANES, csr_tensor, no_sparse_products
 
 ENGINES = ("frozen", "minibatch", "loop")
 MAX_STEP_FRACTION = 0.5  # what one step may take of the way to the mean of a row's errors
-TOO_MUCH = "A step takes more off a row than it has: take a smaller penalty."
 MOST_KEPT = 1 << 28  # numbers that frozen batches may keep beside their ratings: 1 GiB
 
 

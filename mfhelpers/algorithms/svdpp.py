@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ..data.arguments import real_number
-from ..data.interactions import Interactions, require_same_labels
-from ..data.ratings import HOW_TO_MAKE, Ratings
+from ..data.interactions import Interactions, require_interactions, require_same_labels
+from ..data.ratings import Ratings
 from ..models.factors import Factors
 from ..models.penalty import Penalty
 from .als import TYPES, Settings, Sides, _ratio
@@ -91,8 +91,7 @@ def svdpp(
     if not settings.n_factors:
         raise ValueError("n_factors=0: implicit feedback moves the users' factors, so there must be some")
     implicit = train if implicit is None else implicit
-    if not isinstance(implicit, Interactions):
-        raise ValueError(f"implicit is {type(implicit).__name__}: give Ratings or Interactions; {HOW_TO_MAKE}")
+    require_interactions("implicit", implicit)
     require_same_labels(train, implicit)
     reg_implicit = real_number("reg_implicit", reg_implicit, above=0)
     limits = torch.finfo(TYPES[dtype])

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 PER_ROW = ("users", "items", "weights", "values", "timestamps", "folds")
 MOST = 100_000_000  # users or items: an array of so many numbers takes a gigabyte
 
+HOW_TO_MAKE = "Ratings.from_frame makes them of a table, Ratings.from_arrays of users, items and values"
+# with the scale: one that is guessed from a part may clip
+NUMBER_ALIKE = "from_arrays(…, user_ids=train.user_ids, item_ids=train.item_ids, scale=train.scale)"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interactions:
@@ -375,30 +379,27 @@ def _numbered(what: str, given: np.ndarray, fixed: Any, one: str) -> tuple[np.nd
     return numbers.astype(np.int64), ids
 
 
-def require_interactions(*given: Any) -> None:
-    """Raise ValueError unless all are Ratings or Interactions."""
-    for value in given:
-        if not isinstance(value, Interactions):
-            raise ValueError(
-                f"a {type(value).__name__} was given, expected Ratings or Interactions: Ratings.from_frame(frame, user, item, rating) "
-                "and from_arrays make them"
-            )
+def require_interactions(name: str, given: Any) -> None:
+    """Raise ValueError unless an argument is `Ratings` or `Interactions`."""
+    if not isinstance(given, Interactions):
+        raise ValueError(f"{name} is {type(given).__name__}: give Ratings or Interactions; {HOW_TO_MAKE}")
 
 
 def require_same_labels(one: Interactions, other: Interactions) -> None:
     """Raise ValueError unless the numbers of users and items mean the same in both."""
-    require_interactions(one, other)
+    require_interactions("the first of two parts", one)
+    require_interactions("the second of two parts", other)
     for what in ("user_ids", "item_ids"):
         ours, theirs = getattr(one, what), getattr(other, what)
         if ours is theirs or np.array_equal(ours, theirs):
             continue
         pairs = enumerate(zip(ours.tolist(), theirs.tolist(), strict=False))
         differ = (f"{what}[{n}] is {a!r} in one and {b!r} in the other" for n, (a, b) in pairs if a != b)
-        scale = ", scale=train.scale" if hasattr(one, "scale") else ""  # one that is guessed from a part may clip
+        alike = NUMBER_ALIKE if hasattr(one, "scale") else NUMBER_ALIKE.replace(", scale=train.scale", "")
         raise ValueError(
             f"{one} and {other} are not parts of the same {one._ONE}s: "
             f"{next(differ, f'{what} has {len(ours)} labels in one and {len(theirs)} in the other')}. "
-            f"Split one {type(one).__name__}, or number the second by from_arrays(…, user_ids=train.user_ids, item_ids=train.item_ids{scale})"
+            f"Split one {type(one).__name__}, or number the second by {alike}"
         )
 
 

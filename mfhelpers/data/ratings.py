@@ -14,13 +14,12 @@ from .arguments import real_number, refuse_first
 from .columns import amounts
 from .features import Features
 from .interactions import (
+    HOW_TO_MAKE,
     Interactions,
     _read_only,
     require_interactions as require_interactions,
     require_same_labels as require_same_labels,  # where the modules above look for it
 )
-
-HOW_TO_MAKE = "Ratings.from_frame makes them of a table, Ratings.from_arrays of users, items and values"
 
 
 class Scale(NamedTuple):

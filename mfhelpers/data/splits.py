@@ -43,7 +43,7 @@ def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows,
     in the same order, so that results can be compared rating by rating. A number of folds below 2, or
     above that of the ratings, is a ValueError.
     """
-    require_interactions(ratings)
+    require_interactions("ratings", ratings)
     seed = whole_number("seed", seed, 0, 2**32 - 1)
     if not 2 <= (folds := whole_number("folds", folds)) <= len(ratings):
         raise ValueError(f"folds={folds}: choose 2 … {len(ratings)} folds for {len(ratings)} ratings")
@@ -57,7 +57,7 @@ def kfold(ratings: Rows, folds: int = 5, seed: int = 42) -> Iterator[tuple[Rows,
 
 def official_folds(ratings: Rows) -> Iterator[tuple[Rows, Rows]]:
     """Yield the data set's own folds: u1 to u5 of ml-100k; a ValueError if it came without."""
-    require_interactions(ratings)
+    require_interactions("ratings", ratings)
     if ratings.folds is None:
         raise ValueError(
             f"{ratings.name} ({ratings.source}) has no official folds; ml-100k from MovieLens has, or use kfold"
@@ -148,7 +148,7 @@ def _rows(ratings: Rows, index: np.ndarray) -> Rows:
 
 
 def _n_test(ratings: Interactions, share: float) -> int:
-    require_interactions(ratings)
+    require_interactions("ratings", ratings)
     n_test = round(share * len(ratings)) if 0 < real_number("test", share) < 1 else 0
     if not 0 < n_test < len(ratings):
         raise ValueError(f"test={share}: of {len(ratings)} ratings both parts must get at least one; 0.2 is usual")
@@ -156,7 +156,7 @@ def _n_test(ratings: Interactions, share: float) -> int:
 
 
 def _timestamps(ratings: Interactions) -> np.ndarray:
-    require_interactions(ratings)
+    require_interactions("ratings", ratings)
     if ratings.timestamps is None:
         raise ValueError(f"{ratings.name} has no timestamps, and a split by time needs them")
     return ratings.timestamps

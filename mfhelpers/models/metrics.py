@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ..data.arguments import require_one_each, yes_or_no
+from ..data.interactions import NUMBER_ALIKE
 from ..data.ratings import Ratings, require_ratings
 from .factors import Factors
 from .penalty import Penalty
@@ -117,9 +118,8 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False) -> Scor
     sizes = getattr(predictor, "n_users", None), getattr(predictor, "n_items", None)
     if None not in sizes and sizes != (ratings.n_users, ratings.n_items):
         raise ValueError(
-            f"predictor knows {sizes[0]} users × {sizes[1]} items, ratings has {ratings.n_users} × {ratings.n_items}: their numbers mean "
-            "others. Split one Ratings, or number the test part by from_arrays(…, user_ids=train.user_ids, "
-            "item_ids=train.item_ids, scale=train.scale)"
+            f"predictor knows {sizes[0]} users × {sizes[1]} items, ratings has {ratings.n_users} × {ratings.n_items}: "
+            f"their numbers mean others. Split one Ratings, or number the test part by {NUMBER_ALIKE}"
         )
     predicted = predictor.predict(ratings.users, ratings.items)
     predicted = np.asarray(predicted.detach().cpu() if hasattr(predicted, "detach") else predicted)
