@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PRIVATE = {
     r"\bprices?\b|\bpriced\b|\bpricey\b": "penalty, regularisation, λ",
     r"\bcharg(e[sd]?|ing)\b|\bdear(ly|er)?\b|\bcosts? (λ|2λ|length)|\bcost dearly": "penalty",
-    r"\bexams?\b(?! it is for the end)|\bexamined\b|\bopen(s|ed)? the fold\b": "test set, test ratings, evaluated once",
+    r"\bexams?\b|\bexamined\b|\bopen(s|ed)? the fold\b": "test set, test ratings, evaluated once",
     r"\b(learn\w*|know\w*) (\w+ ){0,2}by heart|\bby heart\b|\bby_heart\b": "overfitting, memorising",
     r"\bits sizes?\b|\bsizes? of (a|the) singular|singular values?('s)? size": "singular value",
     r"\brounds? of filling|\bfilling round": "iterations of imputation",
