@@ -8,6 +8,7 @@ pytest --nbs=simulated every lesson must run on simulated ratings; their numbers
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -40,6 +41,13 @@ def pytest_configure(config):
 
 def pytest_report_header(config):
     return f"notebooks: {config.option.nbs} (MovieLens {'found' if real_data() else 'not found'})"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pythons_own_interrupt():
+    """A shell starts what ends in & with interrupts ignored, and then no test of them can work."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

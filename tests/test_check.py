@@ -119,14 +119,6 @@ def waits_for_a_lock():
     lock.acquire()
 
 
-@pytest.fixture
-def pythons_own_handler():
-    """A shell starts what ends in & with interrupts ignored, and then nothing can wake a call that waits."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 WAITS = pytest.mark.skipif(sys.platform == "win32", reason="nothing wakes a call that waits there")
 
 
@@ -134,7 +126,7 @@ WAITS = pytest.mark.skipif(sys.platform == "win32", reason="nothing wakes a call
     "answer",
     [runs_on, catches_all_errors, pytest.param(sleeps, marks=WAITS), pytest.param(waits_for_a_lock, marks=WAITS)],
 )
-def test_an_answer_that_does_not_end_is_stopped_and_nothing_stays_behind(answer, pythons_own_handler):
+def test_an_answer_that_does_not_end_is_stopped_and_nothing_stays_behind(answer):
     handler, threads, began = signal.getsignal(signal.SIGINT), threading.active_count(), time.monotonic()
     with pytest.raises(feedback.NotYet) as caught:
         calls_the_answer(answer, seconds=0.2)
