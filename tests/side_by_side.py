@@ -22,7 +22,9 @@ from conftest import real_data
 from mfhelpers.course import notebooks
 
 ROOT = Path(__file__).parents[1]
-PYTEST = ["-m", "pytest", "-q", "--no-header"]
+# a test that hangs ends all, and says where it stood
+HANGS = ["-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true"]
+PYTEST = ["-m", "pytest", "-q", "--no-header", *HANGS]
 # from outside: with pytest's own --cov, nbval sets it up in each kernel, and hangs
 UNIT = ["-m", "coverage", "run", *PYTEST, "tests", "--ignore=tests/test_simulated.py", "--durations=20"]
 SIMULATED = "tests/test_simulated.py::test_runs_on_simulated_ratings_and_says_so"

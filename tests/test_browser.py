@@ -70,7 +70,7 @@ def serving(folder: Path):
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": f"{folder}/config", "JUPYTERLAB_SETTINGS_DIR": f"{folder}/settings",
         "JUPYTERLAB_WORKSPACES_DIR": f"{folder}/workspaces", "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
-        "OMP_NUM_THREADS": "1", "MFHELPERS_PROGRESS": "1",
+        "OMP_NUM_THREADS": "1", "MFHELPERS_PROGRESS": "1", "MFHELPERS_ATTENDED": "1",  # a reader is there
     }  # fmt: skip
     options = [
         "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
@@ -260,7 +260,9 @@ def test_sliders_follow_the_arrow_keys(lab, pytestconfig):
 def test_films_are_rated_by_the_keyboard_alone(lab):
     with lab.notebook("07_als.ipynb") as page:
         run_to(page, "interactive.rate_films(")
-        page.get_by_text("Nothing is rated yet.").first.wait_for(state="attached", timeout=60 * SECONDS)
+        page.locator(".jp-OutputArea-output", has_text="Nothing is rated yet.").first.wait_for(
+            state="attached", timeout=60 * SECONDS
+        )
         first = page.locator(".widget-dropdown select").first
         assert first.get_attribute("id")  # its label is bound to it, for those who cannot see
         first.focus()

@@ -141,6 +141,17 @@ def test_an_answer_that_does_not_end_is_stopped_and_nothing_stays_behind(answer)
     calls_the_answer(lambda: 1)
 
 
+@WAITS
+def test_a_wait_is_woken_where_a_library_lets_waits_go_on_after_a_signal():
+    """As polars does, once it is imported."""
+    signal.siginterrupt(signal.SIGINT, False)
+    try:
+        with pytest.raises(feedback.NotYet, match="your answer does not end in the line `lock.acquire"):
+            calls_the_answer(waits_for_a_lock, seconds=0.2)
+    finally:
+        signal.siginterrupt(signal.SIGINT, True)
+
+
 def test_an_answer_that_does_not_end_is_stopped_in_another_thread_as_well():
     said = []
 

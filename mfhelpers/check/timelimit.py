@@ -127,5 +127,7 @@ class TimeLimit:
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return False
         self.interrupted = True
+        # as Python has it from the start; libraries with handlers of their own (polars) let a wait go on after the signal
+        signal.siginterrupt(signal.SIGINT, True)
         signal.pthread_kill(self._answers, signal.SIGINT)
         return True
