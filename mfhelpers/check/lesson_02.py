@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +17,8 @@ from ..data.ratings import Ratings
 from ..models import metrics, modules as models
 from ..models.truth import simulate_ratings
 from .feedback import agree, cases, exercise, fail, guessed, require, some_ratings
+
+RATES = (0.001, 0.01, 0.05, 0.1)  # which answers use in the place of the one that they are given
 
 
 @exercise(1, "three times row 0")
@@ -69,7 +72,7 @@ def rescue_the_published_loop(guess: str, one_pass: Callable, memorised: Callabl
         agree(
             _tables(model), after(), "P and Q after one pass over a few ratings",
             {
-                "Nothing has moved: is there a step after backward, of this model's parameters?": start,
+                "Nothing has moved: is there a step after backward, of this model's own parameters, not of a copy's?": start,
                 "Gradients pile up: zero_grad comes before each backward.": after(kept=1.0),
                 "All ratings made one step together: take them one after the other.": after(each.T),
                 "Half of each step: the loss is e², without a factor of its own.": after(factor=1.0),
@@ -80,8 +83,10 @@ def rescue_the_published_loop(guess: str, one_pass: Callable, memorised: Callabl
                 "Only the last rating has made a step: is `backward` inside the loop?": after(each[-1:]),
                 "All ratings made one step together, and of the mean of their squares: take them one by one.":
                     after(each.T, factor=2 / len(each)),
-                "The rate is not the one that is given: `lr` is the optimiser's.": _descended(
-                    start[0], start[1], columns, 0.01, each),
+                "This is Adam: the published pass is plain SGD, torch.optim.SGD.": _adam(model, start, columns, lr, each),
+            } | {
+                f"The rate is not the one that is given, but {rate}: `lr` is the optimiser's.":
+                    _descended(start[0], start[1], columns, rate, each) for rate in RATES
             },
         )  # fmt: skip
     rng = np.random.default_rng([seed, 99])
@@ -107,6 +112,9 @@ def _has_memorised(memorised: Callable, fitting: Ratings) -> None:
         f"{mse:.3f}",
         "Where does it start? A standard deviation of 1, or a mean of 0, is far away.",
     )
+    constant = fitting.values.var(dtype=np.float64)
+    require(not mse > 1.1 * constant, what, wanted, f"{mse:.3f}",
+            f"Worse than the constant's {constant:.2f}: was it fitted to `fitting`, the argument? Or did it start far away?")  # fmt: skip
     require(not mse > 0.9, what, wanted, f"{mse:.3f}", "That is about the constant's: a larger rate, or more epochs.")
     require(mse < 0.01, what, wanted, f"{mse:.3f}", "It is on its way: more epochs, or a somewhat larger rate.")
 
@@ -159,7 +167,8 @@ def _fitted_and_true(got: Any, seed: int, number: int) -> None:
             "The truth is an object that predicts: its RMSE on `test` is asked for, as that of the model.":
                 (right[0], 0.0),
         },
-        cause="All else as usual: seed, rate and batch size as mf.MatrixFactorization and mf.fit have them.", tolerance=1e-4,
+        cause="Are mean, ids and parts those of the arguments, and not the notebook's own? All else as usual: seed, rate "
+        "and batch size as mf.MatrixFactorization and mf.fit have them.", tolerance=1e-4,
     )  # fmt: skip
 
 
@@ -176,6 +185,8 @@ def _wrong_fits(seed: int, number: int) -> dict[str, list[tuple[float, float]]]:
         "That is a patience of 5: it is to be 3.": {"patience": 5},
         "That is a patience of 10: it is to be 3.": {"patience": 10},
         "That is a patience of 1: it is to be 3.": {"patience": 1},
+        "Fitted to `valid` and stopped by `train`: the other way round.":
+            {"train": valid, "valid": train, "mean": train.values.mean(dtype=np.float64)},
         "Where is the mean? The model starts at zero stars.": {"mean": 0.0},
         "The mean is that of `train`: this one knows the test set.": {"mean": test.values.mean(dtype=np.float64)},
         "These are not k factors: pass k on.": {"k": 20},
@@ -232,6 +243,7 @@ def the_quiet_column(aim: Callable, loud_loss: Callable, seed: int = 0) -> str:
                 "The predictions are right. Is that the mean absolute error? The loss is in squares.":
                     (np.full(n, values.mean()), np.mean(np.abs(values - values.mean()))),
                 "One prediction for each rating is asked for: an array of shape (n,).": (values.mean(), values.var()),
+                "These are right, and a column: an array of shape (n,) is asked for.": (np.full((n, 1), values.mean()), values.var()),
                 "That is the middle between the lowest and the highest. In squares the mean is nearest.":
                     (np.full(n, (values.min() + values.max()) / 2), values.var()),
                 "First the predictions, then the loss.": (values.var(), np.full(n, values.mean())),
@@ -259,9 +271,14 @@ def _is_loud(loud_loss: Callable, predicted: torch.Tensor, values: torch.Tensor)
 
 def _honest(loud_loss: Callable, predicted: np.ndarray, values: np.ndarray) -> None:
     given, n = torch.tensor(predicted, requires_grad=True), len(values)
-    loss, errors = loud_loss(given, torch.tensor(values)), predicted.ravel() - values
+    what, errors = f"the loss of predictions of shape {predicted.shape}", predicted.ravel() - values
+    try:
+        loss = loud_loss(given, torch.tensor(values))
+    except (IndexError, AssertionError, ValueError, RuntimeError) as error:
+        fail(what, "a loss", f"{type(error).__name__}: {error}",
+             f"There is one prediction for each of the {n} ratings: both a column (n, 1) and a row (n,) are to be taken, and only "
+             "another number of predictions refused.")  # fmt: skip
     table = predicted.ravel()[:, None] - values
-    what = f"the loss of predictions of shape {predicted.shape}"
     agree(
         loss, np.mean(errors**2), what,
         {
@@ -301,7 +318,9 @@ def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> s
             return _descended(start[0], start[1], columns, lr, groups, **options)
 
         mistakes = {
-            "Nothing has moved: is the gradient forgotten between backward and step? There it is about to be used.": start,
+            "Nothing has moved: is the gradient forgotten between backward and step, where it is about to be used? Or was a "
+            "copy trained?": start,
+            "This is Adam: torch.optim.SGD, as in the colleague's loop.": _adam(model, start, columns, lr, groups),
             "Cleared once, before the loop: after the second backward the first gradient is still there.": after(kept=1.0),
             "Nothing forgets: every step follows all gradients so far.": after(kept=1.0, old=old),
             "The model came with a gradient of an earlier use: forget before the first backward, too.": after(old=old),
@@ -311,13 +330,14 @@ def gradients_that_pile_up(guess: tuple, repaired: Callable, seed: int = 0) -> s
             "One step too few.": after(groups[1:]),
             "Uphill? The optimiser itself goes down the gradient of the loss.": after(factor=-2.0),
             "Half of each step: the loss is e², without a factor of its own.": after(factor=1.0),
-            "The rate is not the one that is given: `lr` is the optimiser's.":
-                _descended(start[0], start[1], columns, 0.01, groups),
             "A memory that fades is lesson 05's momentum: here each step follows its own gradient alone.":
                 after(kept=0.9),
             "With the mean each step is divided by the number of ratings: this loop sums.":
                 after(factor=2 / len(columns[2])),
             "A rate that shrinks? It is lr in each step.": after(kept=-1.0),
+        } | {
+            f"The rate is not the one that is given, but {rate}: `lr` is the optimiser's.":
+                _descended(start[0], start[1], columns, rate, groups) for rate in RATES
         }  # fmt: skip
         agree(_tables(model), after(), f"P and Q after {steps} steps", mistakes)
     return "10 trainings, half of them of a model with old gradients"
@@ -335,6 +355,20 @@ def _model_and_ratings(rng: np.random.Generator) -> tuple[torch.nn.Module, tuple
 def _tables(model: Any) -> tuple[np.ndarray, np.ndarray]:
     P, Q = (table.weight.detach().numpy().copy() for table in (model.user_factors, model.item_factors))
     return P, Q
+
+
+def _adam(model: torch.nn.Module, start: tuple, columns: tuple, lr: float, groups: Iterable) -> tuple:
+    """P and Q after the same steps by Adam, from the same start."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for table, values in zip((other.user_factors, other.item_factors), start, strict=True):
+            table.weight.copy_(torch.from_numpy(values))
+    optimizer, (users, items, values) = torch.optim.Adam(other.parameters(), lr=lr), columns
+    for group in groups:
+        optimizer.zero_grad()
+        (other(users[group], items[group]) - values[group]).square().sum().backward()
+        optimizer.step()
+    return _tables(other)
 
 
 def _descended(

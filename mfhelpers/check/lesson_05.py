@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -389,7 +390,27 @@ def a_mean_of_means(guess: str, pooled_rmse: Callable, seed: int = 0) -> str:
             for size in (1, 4, 7, 23):
                 split = np.split(errors, range(size, 23, size))
                 _pooled(same, pooled_rmse, split, stars, f"the RMSE of 23 ratings in batches of {size}")
+    _keeps_nothing(pooled_rmse)
     return "two batches by hand; 20 times 23 ratings, the same number in batches of 1, 4, 7 and 23"
+
+
+def _keeps_nothing(pooled_rmse: Callable, batches: int = 50, size: int = 20_000) -> None:
+    """Measure the memory that it takes for many batches, if nothing else is measuring now."""
+    if tracemalloc.is_tracing():
+        return
+    stars = np.full(size, 3.0)
+    tracemalloc.start()
+    try:
+        pooled_rmse((np.full(size, 4.0), stars) for _ in range(batches))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    require(
+        peak < 0.4 * batches * stars.nbytes, f"the memory for {batches} batches of {size:,} ratings",
+        f"that of a few batches, each {stars.nbytes / 1e6:g} MB", f"{peak / 1e6:.1f} MB",
+        "The predictions or their errors are kept until the end. Two running numbers are enough: "
+        "the sum of squared errors, and how many there are.",
+    )  # fmt: skip
 
 
 class _Once:

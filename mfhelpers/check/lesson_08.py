@@ -208,6 +208,7 @@ def _in_sums(same: Together, as_sums: Callable, rng: np.random.Generator) -> Non
             "The mean of e² is over the ratings, not over all cells of the table.":
                 tuple(reg * n_users * n_items / (rows * k)),
             "P and Q are the other way round.": tuple(right[::-1]),
+            "These are the roots of both: λ itself stands before the squares.": tuple(np.sqrt(right)),
             "P has k columns, not k rows: divide by all its numbers.": (reg * n / k, reg * n / k),
             "P and Q have a mean each: they are not averaged together.": (reg * n / (rows.sum() * k),) * 2,
             "That is the root of the product for both: one λ for each side is asked for.": (np.sqrt(right.prod()),) * 2,

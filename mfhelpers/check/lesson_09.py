@@ -328,6 +328,30 @@ def _each_cell_on_its_own(cell_folds: Callable, ratings: Ratings, n_folds: int =
         require(abs(share - expected) < limit, f"how often two cells of one {who} have the same fold, for {where}",
                 expected, share, f"Dealt out {who} by {who}, so that the {which} of each are spread evenly. "
                 "Draw each cell whatever its neighbours have.")  # fmt: skip
+    u, v, i, j = _corners(ratings)
+    both = np.mean(
+        [(fold[u, i] == fold[u, j]) & (fold[v, i] == fold[v, j]) for fold in _tables(drawn, users, items, ratings)]
+    )
+    require(both < (expected + expected**2) / 2, f"how often two films share a fold for one user and for another as well, for {where}",
+            expected**2, both, "A number for each user and one for each film, put together: three cells tell the fold of the fourth. "
+            "Draw one number for each cell.")  # fmt: skip
+
+
+def _corners(ratings: Ratings, most: int = 400) -> tuple[np.ndarray, ...]:
+    """Users u, v and films i, j such that u and v have rated both."""
+    rng, rated = np.random.default_rng(0), np.zeros((ratings.n_users, ratings.n_items), bool)
+    rated[ratings.users, ratings.items] = True
+    u, v = rng.integers(ratings.n_users, size=(2, 20 * most))
+    i, j = rng.integers(ratings.n_items, size=(2, 20 * most))
+    full = (u != v) & (i != j) & rated[u, i] & rated[u, j] & rated[v, i] & rated[v, j]
+    return tuple(ids[full][:most] for ids in (u, v, i, j))
+
+
+def _tables(drawn: np.ndarray, users: np.ndarray, items: np.ndarray, ratings: Ratings) -> Iterator[np.ndarray]:
+    for folds in drawn:
+        table = np.full((ratings.n_users, ratings.n_items), -1)
+        table[users, items] = folds
+        yield table
 
 
 def _what_binds(bound: np.ndarray, users: np.ndarray, items: np.ndarray, ratings: Ratings) -> str:

@@ -1,10 +1,16 @@
 """What learners typically write in the exercises to lesson 02, and words of the hint that each deserves."""
 
+import copy
+
 import numpy as np
 import torch
 
 import mfhelpers as mf
 
+_rng = np.random.default_rng(0)
+FAKE = mf.Ratings.from_arrays(
+    *np.divmod(_rng.choice(1_000_000, 10_000, replace=False), 1000), _rng.integers(1, 5, 10_000)
+)
 ROWS = ([[3, 3], [0, 0]], [[6, 6], [0, 0]], [[0.5, 0.5], [0, 0]])
 
 
@@ -30,6 +36,7 @@ def all_at_once(model, users, items, values, lr):
 
 def memorised(**options):
     def learn(fitting):
+        fitting = options.get("of", fitting)
         start = {"mean": 2.5, "n_factors": 20} | options.get("start", {})
         model = mf.MatrixFactorization(fitting.n_users, fitting.n_items, **start)
         mf.fit(model, fitting, **({"epochs": 50, "lr": 0.01} | options.get("fit", {})))
@@ -52,8 +59,10 @@ def fitted(
     def fitted_and_true(train, valid, test, truth, k):
         level = (test if of_test else train).values.mean(dtype=np.float64) if mean is None else mean
         model = kind(train.n_users, train.n_items, width or k, mean=level)
+        if watch == "train":
+            train, valid = valid, train
         how = {} if epochs is None else {"epochs": epochs}
-        mf.fit(model, train, valid if watch == "valid" else test, patience=patience, **how)
+        mf.fit(model, train, test if watch == "test" else valid, patience=patience, **how)
         part = {"test": test, "valid": valid, "train": train}[judge]
         errors = mf.rmse(model, part, clip=clip), mf.rmse(truth, part, clip=clip)
         return errors[::-1] if turned else errors
@@ -102,6 +111,24 @@ def first_alone(model, users, items, values, lr):
     passing()(model, users[:1], items[:1], values[:1], lr)
 
 
+def by_adam(model, users, items, values, lr, steps=None):
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    every = list(range(len(values))) if steps is None else [...] * steps
+    for place in every:
+        optimizer.zero_grad()
+        (model(users[place], items[place]) - values[place]).square().sum().backward()
+        optimizer.step()
+
+
+def of_a_copy(function):
+    return lambda model, *rest: function(copy.deepcopy(model), *rest)
+
+
+def stern(predicted, values):
+    assert predicted.shape == values.shape
+    return (predicted - values).square().mean()
+
+
 def mean_at_once(model, users, items, values, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     (model(users, items) - values).square().mean().backward()
@@ -113,8 +140,8 @@ def twice_over(model, users, items, values, lr):
         passing()(model, users, items, values, lr)
 
 
-def own_rate(function):
-    return lambda model, users, items, values, lr, *steps: function(model, users, items, values, 0.01, *steps)
+def own_rate(function, rate=0.01):
+    return lambda model, users, items, values, lr, *steps: function(model, users, items, values, rate, *steps)
 
 
 def to_column(predicted, values):
@@ -181,6 +208,10 @@ WRONG = {
         ((NOISE, twice_over, memorised()), "Every rating came twice"),
         ((NOISE, passing(half=-1.0), memorised()), "Uphill"),
         ((NOISE, own_rate(passing()), memorised()), "`lr` is the optimiser's"),
+        ((NOISE, own_rate(passing(), 0.1), memorised()), "but 0.1: `lr` is"),
+        ((NOISE, by_adam, memorised()), "This is Adam"),
+        ((NOISE, of_a_copy(passing()), memorised()), "not of a copy's"),
+        ((NOISE, GOOD, memorised(of=FAKE)), "was it fitted to `fitting`"),
         ((NOISE, GOOD, history), "return the model"),
         ((NOISE, GOOD, memorised(fit={"epochs": 2}, start={"init_std": 1})), "Where does it start"),
         ((NOISE, GOOD, memorised(fit={"lr": 1e-6})), "about the constant's"),
@@ -204,6 +235,8 @@ WRONG = {
         ((7, fitted(clip=True)), "clipped to the scale"),
         ((7, fitted(patience=None)), "no early stopping"),
         ((7, fitted(mean=0)), "Where is the mean"),
+        ((7, fitted(mean=3.53)), "not the notebook's own"),
+        ((7, fitted(watch="train")), "stopped by `train`"),
         ((7, fitted(width=20)), "pass k on"),
         ((7, fitted(kind=mf.BiasedMatrixFactorization)), "A model with biases"),
         ((7, fitted(turned=True)), "first the fit"),
@@ -221,6 +254,9 @@ WRONG = {
         ((lambda values: (values.mean(), values.var()), loud), "One prediction for each rating"),
         ((lambda values: quiet_aim(values)[::-1], loud), "First the predictions"),
         ((lambda values: (np.full(len(values), (values.min() + values.max()) / 2), values.var()), loud), "the middle"),
+        ((lambda values: (quiet_aim(values)[0][:, None], values.var()), loud), "These are right, and a column"),
+        ((quiet_aim, lambda predicted, values: (predicted[:, 0] - values).square().mean()), "both a column"),
+        ((quiet_aim, stern), "only another number"),
         ((quiet_aim, squeezed), "do not look at the ratings"),
         ((quiet_aim, flattened), "do not look at the ratings"),
         ((quiet_aim, summed_over_columns), "do not look at the ratings"),
@@ -246,6 +282,8 @@ WRONG = {
         ((PILES, looping("before", momentum=0.9)), "lesson 05's momentum"),
         ((PILES, looping("before", factor=-1)), "Uphill"),
         ((PILES, looping("before", factor=0.5)), "Half of each step"),
-        ((PILES, own_rate(looping("before"))), "`lr` is the optimiser's"),
+        ((PILES, own_rate(looping("before"))), "but 0.01: `lr` is"),
+        ((PILES, by_adam), "This is Adam"),
+        ((PILES, of_a_copy(looping("before"))), "a copy trained"),
     ],
 }

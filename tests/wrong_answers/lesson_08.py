@@ -348,6 +348,7 @@ WRONG = {
         ((sums(lambda reg, n, rows, k, both: reg * n), right_loss), "means of P and Q still"),
         ((sums(lambda reg, n, rows, k, both: reg), right_loss), "`reg` as it is"),
         ((sums(lambda reg, n, rows, k, both: reg * n / k), right_loss), "P has k columns"),
+        ((sums(lambda reg, n, rows, k, both: (reg * n / (rows * k)) ** 0.5), right_loss), "roots of both"),
         ((sums(lambda reg, n, rows, k, both: reg * np.prod(both) / (rows * k)), right_loss), "not over all cells"),
         ((sums(lambda reg, n, rows, k, both: reg * n / (sum(both) * k)), right_loss), "not averaged together"),
         ((at_their_mean, right_loss), "the root of the product"),

@@ -107,6 +107,11 @@ def of_keys(key):
     return drawn
 
 
+def of_both_sides(rng, n_folds, ratings):
+    users, items = (rng.integers(0, n_folds, n) for n in (ratings.n_users, ratings.n_items))
+    return (users[ratings.users] + items[ratings.items]) % n_folds
+
+
 def of_ratings(rng, n_folds, ratings):
     return rng.integers(0, n_folds, len(ratings))
 
@@ -362,6 +367,7 @@ WRONG = {
     ],
     "folds_over_cells": [
         ((100, folds(of_ratings)), "in the order of the list"),
+        ((100, folds(of_both_sides)), "three cells tell the fold of the fourth"),
         ((100, folds(of_sorted_ratings)), "folds over ratings"),
         ((100, folds(one_after_another)), "for the rated cells alone"),
         ((100, folds(of_cells, turn=True)), "the other way round"),
