@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import importlib
 import io
+import json
 import linecache
 import os
 import re
@@ -236,10 +238,6 @@ def failures(notebook):
         return said
 
     def begin():
-        import matplotlib
-
-        matplotlib.use("Agg")
-        mf.load_ratings = few_ratings
         names = {"__name__": "__main__", "display": display}  # as a kernel has it
         for cell in set_up:
             run(cell, names)
@@ -253,19 +251,42 @@ def few_ratings(name="ml-100k", **options):
     return mf.simulate_ratings(200, 300, 9_000, seed=int(name == "ml-100k"))[0]
 
 
-def told(notebook, tmp_path):
-    """`failures` in a process of its own with one thread: a copy of a process has no others."""
-    nbformat.write(notebook, tmp_path / "lesson.ipynb")
+def in_one_process(train, n_factors, *, n_workers, **how):
+    """In the place of `mf.hogwild`, whose start of processes would take longer than all the rest."""
+    return mf.sgd(train, n_factors, engine="minibatch", **how)
+
+
+def main(*paths):
+    """Print `failures` of notebooks as JSON; what takes seconds to load is loaded once, before any is begun."""
+    import matplotlib
+    import torch
+
+    matplotlib.use("Agg")
+    importlib.import_module("matplotlib.pyplot")
+    for name in dir(mf):
+        getattr(mf, name)
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)  # loads PyTorch's compiler
+    mf.load_ratings, mf.hogwild = few_ratings, in_one_process
+    print(json.dumps([failures(nbformat.read(path, as_version=4)).strip() for path in paths]))
+
+
+def told(folder, *paths):
+    """`main` in a process of its own with one thread: a copy of a process has no others."""
     alone = os.environ | {"OMP_NUM_THREADS": "1", "MFHELPERS_PROGRESS": "0", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, __file__, str(tmp_path / "lesson.ipynb")]
-    done = subprocess.run(command, env=alone, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
-    return done.stdout.strip()
+    command = [sys.executable, __file__, *map(str, paths)]
+    done = subprocess.run(command, env=alone, cwd=folder, capture_output=True, text=True, timeout=290, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def told_of_lessons(tmp_path_factory):
+    return dict(zip(LESSONS, told(tmp_path_factory.mktemp("sections"), *LESSONS), strict=True))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="sections are run in copies of a process")
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_each_section_runs_alone_and_each_cell_twice(path, tmp_path):
-    assert told(nbformat.read(path, as_version=4), tmp_path) == ""
+def test_each_section_runs_alone_and_each_cell_twice(path, told_of_lessons):
+    assert told_of_lessons[path] == ""
 
 
 @pytest.mark.parametrize(
@@ -306,29 +327,21 @@ def test_a_section_that_needs_another_must_say_so():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="sections are run in copies of a process")
-@pytest.mark.parametrize(
-    ("second", "says"),
-    [
-        ("print(d)", "NameError"),  # of section One, which is not said to be needed
-        ("del a", "NameError"),  # the second time
-        ("a += 1\nassert a == 2", "AssertionError"),
-        ("assert a == 1", ""),
-    ],
-)
-def test_a_section_that_does_not_run_alone_or_twice_is_told(second, says, tmp_path):
-    parts = [
-        ("m", "# T"),
-        ("c", "a = 1"),
-        ("c", "b = a"),
-        ("m", "## One"),
-        ("c", "a = d = 5"),
-        ("m", "## Two"),
-        ("c", second),
-    ]
-    said = told(cells(*parts), tmp_path)
-    assert said.startswith("Two: ") if says else said == ""
-    assert says in said
+def test_a_section_that_does_not_run_alone_or_twice_is_told(tmp_path):
+    begin = [("m", "# T"), ("c", "a = 1"), ("c", "b = a"), ("m", "## One"), ("c", "a = d = 5"), ("m", "## Two")]
+    says = {
+        "print(d)": "NameError",  # of section One, which is not said to be needed
+        "del a": "NameError",  # the second time
+        "a += 1\nassert a == 2": "AssertionError",
+        "assert a == 1": "",
+    }
+    paths = [tmp_path / f"{n}.ipynb" for n in range(len(says))]
+    for path, second in zip(paths, says, strict=True):
+        nbformat.write(cells(*begin, ("c", second)), path)
+    for said, error in zip(told(tmp_path, *paths), says.values(), strict=True):
+        assert said.startswith("Two: ") if error else said == ""
+        assert error in said
 
 
 if __name__ == "__main__":
-    print(failures(nbformat.read(sys.argv[1], as_version=4)))
+    main(*sys.argv[1:])
