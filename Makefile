@@ -51,7 +51,9 @@ test: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
+	$(BIN)/coverage erase
 	$(BIN)/python tests/side_by_side.py $(TEST_OPTIONS)
+	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=90
 
 browser: $(TESTED)
@@ -94,7 +96,7 @@ binder:
 	  "$(REPOSITORY)"
 
 clean:
-	rm -rf $(VENV) .venv-oldest build .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) .venv-oldest build .pytest_cache .ruff_cache .coverage*
 
 # each lower bound as a pin
 build/oldest.txt: pyproject.toml

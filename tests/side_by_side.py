@@ -2,8 +2,9 @@
 
     python tests/side_by_side.py [--processes N]
 
-Every notebook is executed once: compared with its stored outputs if real MovieLens is on this machine, else on
-simulated ratings. What a process said is printed whole when it is done. The exit code is 1 if any of them failed.
+Every notebook is executed once, a lesson and its solutions by one process: compared with their stored outputs if real
+MovieLens is on this machine, else on simulated ratings. The unit tests are two processes. What a process said is printed
+whole when it is done. The exit code is 1 if any of them failed.
 """
 
 from __future__ import annotations
@@ -25,10 +26,20 @@ ROOT = Path(__file__).parents[1]
 # a test that hangs ends all, and says where it stood
 HANGS = ["-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true"]
 PYTEST = ["-m", "pytest", "-q", "--no-header", *HANGS]
+NOTEBOOK = [*PYTEST, "-p", "no:hypothesispytest"]  # a second to load, for nothing
 # from outside: with pytest's own --cov, nbval sets it up in each kernel, and hangs
-UNIT = ["-m", "coverage", "run", *PYTEST, "tests", "--ignore=tests/test_simulated.py", "--durations=20"]
+UNIT = ["-m", "coverage", "run", *PYTEST, "--durations=20"]
+APART = (
+    "browser",
+    "check",
+    "classroom",
+    "exercises",
+    "generated",
+    "hogwild",
+    "sections",
+)  # half of the unit tests' time
 SIMULATED = "tests/test_simulated.py::test_runs_on_simulated_ratings_and_says_so"
-LONG = ("09", "06", "05", "04", "08")  # these lessons first, so that no long one is left for the end
+LONG = ("09", "06", "08", "05", "04")  # these lessons first, so that no long one is left for the end
 
 
 def main() -> int:
@@ -60,14 +71,19 @@ def main() -> int:
 
 def tasks() -> dict[str, list[str]]:
     """Name and arguments of Python for each process, in the order in which they begin."""
-    every = sorted(notebooks.all_with_outputs(), key=lambda path: (not path.name.startswith(LONG), path.name))
-    found = {"unit tests": UNIT}
-    for path in every:
-        name = path.relative_to(notebooks.folder()).with_suffix("").as_posix()
+    units = sorted(path for path in (ROOT / "tests").glob("test_*.py") if path.name != "test_simulated.py")
+    apart = [path for path in units if path.stem.removeprefix("test_").startswith(APART)]
+    rest = [path for path in units if path not in apart]
+    found = {"unit tests": [*UNIT, *map(str, rest)], "unit tests of checks and lessons": [*UNIT, *map(str, apart)]}
+    lessons: dict[str, list[Path]] = {}
+    for path in notebooks.all_with_outputs():
+        lessons.setdefault(path.stem, []).append(path)
+    for lesson in sorted(lessons, key=lambda name: (name[:2] not in LONG, (*LONG, name[:2]).index(name[:2]), name)):
         if real_data():
-            found[name] = [*PYTEST, "-p", "conftest", str(path), "--nbs=strict"]
+            found[lesson] = [*NOTEBOOK, "-p", "conftest", *map(str, lessons[lesson]), "--nbs=strict"]
         else:
-            found[name] = [*PYTEST, f"{SIMULATED}[{name}]", "--nbs=simulated"]
+            names = [path.relative_to(notebooks.folder()).with_suffix("").as_posix() for path in lessons[lesson]]
+            found[lesson] = [*NOTEBOOK, *(f"{SIMULATED}[{name}]" for name in names), "--nbs=simulated"]
     return found
 
 
