@@ -359,10 +359,10 @@ def _tables(model: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _adam(model: torch.nn.Module, start: tuple, columns: tuple, lr: float, groups: Iterable) -> tuple:
     """P and Q after the same steps by Adam, from the same start."""
-    other = copy.deepcopy(model)
+    other: Any = copy.deepcopy(model)
     with torch.no_grad():
-        for table, values in zip((other.user_factors, other.item_factors), start, strict=True):
-            table.weight.copy_(torch.from_numpy(values))
+        for table, at in zip((other.user_factors, other.item_factors), start, strict=True):
+            table.weight.copy_(torch.from_numpy(at))
     optimizer, (users, items, values) = torch.optim.Adam(other.parameters(), lr=lr), columns
     for group in groups:
         optimizer.zero_grad()
