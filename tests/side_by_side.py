@@ -1,6 +1,6 @@
 """Unit tests and notebooks side by side, one process a processor: what `make test` calls.
 
-    python tests/side_by_side.py [--processes N]
+    python tests/side_by_side.py [--processes N] [--units all|data]
 
 Every notebook is executed once, a lesson and its solutions by one process: compared with their stored outputs if real
 MovieLens is on this machine, else on simulated ratings. The unit tests are two processes. What a process said is printed
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ APART = (
     "hogwild",
     "sections",
 )  # half of the unit tests' time
+LOOKS_FOR_DATA = re.compile(r"movielens_100k|find_local|real_data|load_ratings\(\"ml")
 SIMULATED = "tests/test_simulated.py::test_runs_on_simulated_ratings_and_says_so"
 LONG = ("09", "06", "08", "05", "04")  # these lessons first, so that no long one is left for the end
 
@@ -45,6 +47,7 @@ LONG = ("09", "06", "08", "05", "04")  # these lessons first, so that no long on
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=min(4, os.cpu_count() or 1), help="default: %(default)s")
+    parser.add_argument("--units", choices=("all", "data"), default="all", help="data: those that look for MovieLens")
     chosen = parser.parse_args()
     os.chdir(ROOT)
     # one thread and no progress bars: stored outputs shall be the same on every machine
@@ -57,7 +60,7 @@ def main() -> int:
     began, failed, results = time.perf_counter(), [], []
     print(f"MovieLens {'found' if real_data() else 'not found'}, {chosen.processes} processes", flush=True)
     with ThreadPoolExecutor(chosen.processes) as pool:
-        running = {pool.submit(work, command): name for name, command in tasks().items()}
+        running = {pool.submit(work, command): name for name, command in tasks(chosen.units).items()}
         for done in as_completed(running):
             code, seconds, said = done.result()
             name, verdict = running[done], "ok" if code == 0 else f"FAILED ({code})"
@@ -69,9 +72,11 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def tasks() -> dict[str, list[str]]:
+def tasks(which: str = "all") -> dict[str, list[str]]:
     """Name and arguments of Python for each process, in the order in which they begin."""
     units = sorted(path for path in (ROOT / "tests").glob("test_*.py") if path.name != "test_simulated.py")
+    if which == "data":
+        units = [path for path in units if LOOKS_FOR_DATA.search(path.read_text(encoding="utf8"))]
     apart = [path for path in units if path.stem.removeprefix("test_").startswith(APART)]
     rest = [path for path in units if path not in apart]
     found = {"unit tests": [*UNIT, *map(str, rest)], "unit tests of checks and lessons": [*UNIT, *map(str, apart)]}
