@@ -60,7 +60,7 @@ def main() -> None:
             show(row)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     with replacing(options.json) as file:
-        file.write(json.dumps(report, indent=1, ensure_ascii=False).encode())
+        file.write(json.dumps(report, indent=1, ensure_ascii=False, default=repr).encode())
     print(f"\nwritten to {options.json}")
 
 
