@@ -11,40 +11,43 @@ from ..algorithms import baselines
 from ..data import splits
 from ..data.ratings import Ratings
 from ..models.truth import simulate_ratings
-from .feedback import agree, cases, exercise, guessed, require, some_ratings
+from .feedback import Together, agree, cases, exercise, guessed, require, some_ratings
 
 
 @exercise(1, "ask again and again", found="fall")
 def ask_again_and_again(guess: str, in_turns: Callable, seed: int = 0) -> str:
     """Rounds of damped averages against a reference, and many rounds against the exact solution."""
     guessed(guess, ("fall", "same", "rise"))
-    for number, rng in enumerate(cases(seed)):
-        part, damping, rounds = some_ratings(rng), float(rng.uniform(0.5, 5)), 1 + number % 4
-        right = _turns(part, damping, rounds)
-        agree(
-            in_turns(part, damping, rounds), right, f"b_u and b_i after {rounds} rounds",
-            {
-                "Users were asked first: a round begins with the films.": _turns(part, damping, rounds, "users"),
-                "Both sides were asked at once: the users' turn must know the films' new answer.":
-                    _turns(part, damping, rounds, "at once"),
-                "Every round begins from zero: the films are to be asked what b_u leaves.": _turns(part, damping, 1),
-                "No damping: add it to the number of ratings.": _turns(part, 0, rounds),
-                "b_i and b_u are the other way round: b_u first.": right[::-1],
-                "Sums, not means: divide by the number of ratings plus the damping.": _turns(part, damping, rounds, "sums"),
-                "The mean is still in it: subtract mu as well.": _turns(part, damping, rounds, "mean"),
-                "Each answer was added to the one before: a bias is what the other side leaves, not what both leave.":
-                    _turns(part, damping, rounds, "added"),
-                "One round too many.": _turns(part, damping, rounds + 1),
-                "One round too few.": _turns(part, damping, rounds - 1),
-                "These are medians: an average is a mean.": _turns(part, damping, rounds, "medians"),
-                "The users are not damped: both sides are.": _turns(part, damping, rounds, "users undamped"),
-                "The films are not damped: both sides are.": _turns(part, damping, rounds, "films undamped"),
-                "Divided by the damping alone: by the number of ratings plus the damping.":
-                    _turns(part, damping, rounds, "by damping"),
-                "Twice as much damping: the number of ratings plus `damping`, once.": _turns(part, 2 * damping, rounds),
-                "A damping of 5, where the function is given one.": _turns(part, 5.0, rounds),
-            },
-        )  # fmt: skip
+    with Together() as same:
+        for number, rng in enumerate(cases(seed)):
+            part, damping, rounds = some_ratings(rng), float(rng.uniform(0.5, 5)), 1 + number % 4
+            right = _turns(part, damping, rounds)
+            same.agree(
+                in_turns(part, damping, rounds), right, f"b_u and b_i after {rounds} rounds",
+                {
+                    "Users were asked first: a round begins with the films.": _turns(part, damping, rounds, "users"),
+                    "Both sides were asked at once: the users' turn must know the films' new answer.":
+                        _turns(part, damping, rounds, "at once"),
+                    "That is one round, or each begins from zero: the films are to be asked what b_u leaves.": _turns(part, damping, 1),
+                    "No damping: add it to the number of ratings.": _turns(part, 0, rounds),
+                    "At least `damping` is divided by: add it to the number of ratings instead.":
+                        _turns(part, damping, rounds, "at least"),
+                    "b_i and b_u are the other way round: b_u first.": right[::-1],
+                    "Sums, not means: divide by the number of ratings plus the damping.": _turns(part, damping, rounds, "sums"),
+                    "The mean is still in it: subtract mu as well.": _turns(part, damping, rounds, "mean"),
+                    "Each answer was added to the one before: a bias is what the other side leaves, not what both leave.":
+                        _turns(part, damping, rounds, "added"),
+                    "One round too many.": _turns(part, damping, rounds + 1),
+                    "One round too few.": _turns(part, damping, rounds - 1),
+                    "These are medians: an average is a mean.": _turns(part, damping, rounds, "medians"),
+                    "The users are not damped: both sides are.": _turns(part, damping, rounds, "users undamped"),
+                    "The films are not damped: both sides are.": _turns(part, damping, rounds, "films undamped"),
+                    "Divided by the damping alone: by the number of ratings plus the damping.":
+                        _turns(part, damping, rounds, "by damping"),
+                    "Twice as much damping: the number of ratings plus `damping`, once.": _turns(part, 2 * damping, rounds),
+                    "A damping of 5, where the function is given one.": _turns(part, 5.0, rounds),
+                },
+            )  # fmt: skip
     for rng in cases(seed, 3):
         part, damping = some_ratings(rng), 2.0
         agree(
@@ -75,6 +78,10 @@ def _turns(part: Ratings, damping: float, rounds: int, mistake: str = "") -> tup
             answer = baselines._offsets(ids, left, len(biases), 0 if undamped else damping)
             if mistake in ("sums", "by damping"):
                 answer = np.bincount(ids, left, minlength=len(biases)) / (1 if mistake == "sums" else damping)
+            if mistake == "at least":
+                answer = np.bincount(ids, left, len(biases)) / np.maximum(
+                    np.bincount(ids, minlength=len(biases)), damping
+                )
             if mistake == "medians":
                 answer = _medians(ids, left, len(biases))
             sides[one] = ids, answer + (biases if mistake == "added" else 0)
@@ -124,7 +131,8 @@ def how_many_ratings_make_a_bias(guess: float, halves: Callable, within_over_bet
                 "np.corrcoef gives a table: take one of the two numbers off its diagonal.":
                     (np.array([[1, right[0]], [right[0], 1]]), right[1]),
             },
-            cause="Is it half of the ratings, and the seed that was asked for?",
+            cause="A film counts if each of the two halves has `lowest` to `highest` of its ratings: their means, film by film. "
+            "And the split: half of the ratings, and the seed that was asked for?",
         )  # fmt: skip
         c, n = rng.uniform(0.1, 0.9), rng.uniform(1, 50)
         agree(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .feedback import Together, cases, exercise, fail, guessed, require, some_ratings
+from .feedback import Together, cases, exercise, fail, guessed, require, some_ratings, untouched
 
 
 @exercise(1, "the loop that never ends", found="never")
@@ -39,6 +39,7 @@ def the_loop_that_never_ends(guess: str, go_on: Callable, seed: int = 0) -> str:
 
 def _went_on(go_on: Callable, errors: list[float], tolerance: float) -> bool:
     what = f"the condition for {errors} and a tolerance of {tolerance:.2f}"
+    before = list(errors)
     try:
         got = go_on(errors, tolerance)
     except IndexError as error:
@@ -46,6 +47,7 @@ def _went_on(go_on: Callable, errors: list[float], tolerance: float) -> bool:
              "With fewer than two errors there is no last but one: ask for their number first.")  # fmt: skip
     if not isinstance(got, (bool, np.bool_)):
         fail(what, "True or False", got, "Nothing that is True or False came back: `return` the comparison itself.")
+    untouched(errors, before, "the list of errors")
     return bool(got)
 
 
@@ -195,8 +197,9 @@ def _row(
     n, k = Q.shape
     F = np.column_stack([Q, np.ones(n)])
     x = np.linalg.solve(F.T @ F + reg * n**power * np.eye(k + 1), F.T @ rest)
+    given = Q.copy(), rest.copy()
     try:
-        got = one_row(Q.copy(), rest.copy(), reg, power)
+        got = one_row(*given, reg, power)
     except ValueError as error:
         if not any(word in str(error) for word in ("broadcast", "mismatch")):
             raise
@@ -204,6 +207,8 @@ def _row(
              f"F has shape ({n}, {k + 1}). F Fᵀ has a row for each rating; the unknowns need FᵀF and Fᵀt.")  # fmt: skip
     if isinstance(got, np.ndarray) and got.shape == (k + 1,):
         fail(what, "two results", f"one array {got.shape}", "The last unknown is b: return it on its own.")
+    for name, now, before in zip(("Q", "rest"), given, (Q, rest), strict=True):
+        untouched(now, before, name)
     same.agree(
         got, (x[:-1], x[-1]), what, _wrong_penalties(F, rest, reg, power) | _wrong_unknowns(Q, rest, reg * n**power, x),
         cause="Work out FᵀF and Fᵀt of a single rating by hand.", tolerance=1e-5,
@@ -390,9 +395,12 @@ def _descended(
             way.append(way[-1] - lr * gradient(way[-1]))
         return np.array(way)
 
-    right = walk()[-1]
+    right, given = walk()[-1], (A.copy(), c.copy())
+    got = gradient_descent(*given, lr, steps)
+    for name, now, before in zip("Ac", given, (A, c), strict=True):
+        untouched(now, before, name)
     same.agree(
-        gradient_descent(A.copy(), c.copy(), lr, steps), right, what,
+        got, right, what,
         {
             "Half of each step: the gradient is 2 (A x - c), and the rate does not swallow the 2.": walk(lr=lr / 2)[-1],
             "Twice as far: the gradient is 2 (A x - c), with one factor 2.": walk(lr=2 * lr)[-1],
@@ -413,7 +421,7 @@ def _descended(
             "That is the gradient where x has come to: return x.": 2 * (A @ right - c),
             "That is the solution: walk there.": np.linalg.solve(A, c),
         },
-        cause="Take one step by hand: from 0 it is 2 lr c.",
+        cause="Take two steps by hand: from 0 the first leads to 2 lr c, and the second begins there.",
     )  # fmt: skip
 
 

@@ -146,6 +146,7 @@ WRONG = {
         (("better", turns()), "One of these is asked for"),
         (("fall", turns(films_first=False)), "Users were asked first"),
         (("fall", turns(forgetful=True)), "begins from zero"),
+        (("fall", other_average(lambda s, n, d, films: s / np.maximum(n, d))), "At least `damping`"),
         (("fall", turns(damped=False)), "No damping"),
         (("fall", turns(swapped=True)), "b_u first"),
         (("fall", turns(at_once=True)), "asked at once"),

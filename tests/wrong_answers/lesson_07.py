@@ -193,6 +193,21 @@ def where_it_ends(A, c, lr, steps):
     return 2 * (A @ descent()(A, c, lr, steps) - c)
 
 
+def doubling(A, c, lr, steps):
+    A *= 2
+    x = np.zeros(len(c))
+    for _ in range(steps):
+        x = x - lr * (A @ x - 2 * c)
+    return x
+
+
+def taking_out(errors, tolerance):
+    if len(errors) < 2:
+        return True
+    last = errors.pop()
+    return errors[-1] - last >= tolerance
+
+
 def rates(pair):
     """Two rates from the smallest and the largest eigenvalue."""
     return lambda A: pair(np.linalg.eigvalsh(A).min(), np.linalg.eigvalsh(A).max())
@@ -219,6 +234,7 @@ BEST = rates(lambda low, high: 1 / (low + high))
 WRONG = {
     "the_loop_that_never_ends": [
         (("soon", right_condition), "'at once' or 'later'"),
+        (("never", taking_out), "work in place"),
         (("never", posts), "An absolute value hides it"),
         (("never", condition(lambda errors, most: abs(gain(errors)) >= most)), "An absolute value hides it"),
         (("never", condition(lambda errors, most: not gain(errors) < most)), "`not` makes that True"),
@@ -310,6 +326,7 @@ WRONG = {
         (("more", found_rows_alone), "zeros, at their places"),
     ],
     "a_new_user_by_gradient_descent": [
+        ((doubling, RIGHT_RATES), "work in place"),
         ((descent(lambda A, c, x: A @ x - c), RIGHT_RATES), "Half of each step"),
         ((descent(lambda A, c, x: 4 * (A @ x - c)), RIGHT_RATES), "with one factor 2"),
         ((descent(lambda A, c, x: 2 * (c - A @ x)), RIGHT_RATES), "Uphill"),
