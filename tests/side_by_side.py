@@ -25,21 +25,15 @@ from mfhelpers.course import notebooks
 
 ROOT = Path(__file__).parents[1]
 # a test that hangs ends all, and says where it stood
-HANGS = ["-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true"]
+HANGS = ["-o", "faulthandler_timeout=600", "-o", "faulthandler_exit_on_timeout=true"]
 PYTEST = ["-m", "pytest", "-q", "--no-header", *HANGS]
 NOTEBOOK = [*PYTEST, "-p", "no:hypothesispytest"]  # a second to load, for nothing
 # from outside: with pytest's own --cov, nbval sets it up in each kernel, and hangs
 UNIT = ["-m", "coverage", "run", *PYTEST, "--durations=20"]
-APART = (
-    "browser",
-    "check",
-    "classroom",
-    "exercises",
-    "generated",
-    "hogwild",
-    "sections",
-)  # half of the unit tests' time
-LOOKS_FOR_DATA = re.compile(r"movielens_100k|find_local|real_data|load_ratings\(\"ml")
+# more than half of the unit tests' time
+APART = ("browser", "check", "classroom", "exercises", "generated", "hogwild", "sections")
+MAY_LOOK_FOR_DATA = re.compile("movielens|load_ratings|real_data|find_local|mfhelpers_data", re.IGNORECASE)
+NEVER_LOOKS = ("test_sections",)  # puts ratings of its own in their place
 SIMULATED = "tests/test_simulated.py::test_runs_on_simulated_ratings_and_says_so"
 LONG = ("09", "06", "08", "05", "04")  # these lessons first, so that no long one is left for the end
 
@@ -47,7 +41,9 @@ LONG = ("09", "06", "08", "05", "04")  # these lessons first, so that no long on
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=min(4, os.cpu_count() or 1), help="default: %(default)s")
-    parser.add_argument("--units", choices=("all", "data"), default="all", help="data: those that look for MovieLens")
+    parser.add_argument(
+        "--units", choices=("all", "data"), default="all", help="data: those that may look for MovieLens"
+    )
     chosen = parser.parse_args()
     os.chdir(ROOT)
     # one thread and no progress bars: stored outputs shall be the same on every machine
@@ -76,14 +72,15 @@ def tasks(which: str = "all") -> dict[str, list[str]]:
     """Name and arguments of Python for each process, in the order in which they begin."""
     units = sorted(path for path in (ROOT / "tests").glob("test_*.py") if path.name != "test_simulated.py")
     if which == "data":
-        units = [path for path in units if LOOKS_FOR_DATA.search(path.read_text(encoding="utf8"))]
+        units = [path for path in units if MAY_LOOK_FOR_DATA.search(path.read_text(encoding="utf8"))]
+        units = [path for path in units if path.stem not in NEVER_LOOKS]
     apart = [path for path in units if path.stem.removeprefix("test_").startswith(APART)]
     rest = [path for path in units if path not in apart]
     found = {"unit tests": [*UNIT, *map(str, rest)], "unit tests of checks and lessons": [*UNIT, *map(str, apart)]}
     lessons: dict[str, list[Path]] = {}
     for path in notebooks.all_with_outputs():
         lessons.setdefault(path.stem, []).append(path)
-    for lesson in sorted(lessons, key=lambda name: (name[:2] not in LONG, (*LONG, name[:2]).index(name[:2]), name)):
+    for lesson in sorted(lessons, key=lambda name: ((*LONG, name[:2]).index(name[:2]), name)):
         if real_data():
             found[lesson] = [*NOTEBOOK, "-p", "conftest", *map(str, lessons[lesson]), "--nbs=strict"]
         else:

@@ -274,7 +274,7 @@ def told(folder, *paths):
     """`main` in a process of its own with one thread: a copy of a process has no others."""
     alone = os.environ | {"OMP_NUM_THREADS": "1", "MFHELPERS_PROGRESS": "0", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, __file__, *map(str, paths)]
-    done = subprocess.run(command, env=alone, cwd=folder, capture_output=True, text=True, timeout=290, check=True)
+    done = subprocess.run(command, env=alone, cwd=folder, capture_output=True, text=True, timeout=580, check=True)
     return json.loads(done.stdout)
 
 

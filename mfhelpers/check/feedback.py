@@ -127,7 +127,7 @@ def require(holds: Any, what: str, expected: Any, got: Any, cause: str) -> None:
 def untouched(now: Any, before: Any, what: str) -> None:
     """Require an argument to be what it was before the answer was called."""
     require(np.array_equal(now, before, equal_nan=True), f"{what} after your answer", before, now,
-            "It was changed, and belongs to the caller: `*=`, `-=` and `pop` work in place. Compute something new.")  # fmt: skip
+            "It was changed, and belongs to the caller: `*=`, `-=`, `sort` and `pop` work in place. Compute something new.")  # fmt: skip
 
 
 def agree(

@@ -16,7 +16,7 @@ from ..data.ratings import Ratings
 from ..models import metrics
 from ..models.factors import Factors
 from ..models.truth import simulate_ratings
-from .feedback import Together, agree, cases, exercise, fail, guessed, require
+from .feedback import Together, agree, cases, exercise, fail, guessed, require, untouched
 
 TAG = "RMSE/validation"
 
@@ -48,8 +48,7 @@ def _smoothing(same: Together, smoothed: Callable, values: np.ndarray, weight: f
         before = (weight * before + (1 - weight) * value) / (1 - weight**place)
         again.append(before)
     got = smoothed(given, float(weight))
-    require(np.array_equal(given, values), "the values that were given, afterwards", values, given,
-            "They are written over: keep what is drawn in a list or an array of its own.")  # fmt: skip
+    untouched(given, values, "the values that were given")
     right, late = s / (1 - weight**t), np.r_[values[0], values[:-1]]
     with np.errstate(divide="ignore", invalid="ignore"):
         swapped = sums(values, 1 - weight) / (1 - (1 - weight) ** t)

@@ -169,7 +169,7 @@ WRONG = {
         (("later", smoothing(kept=lambda drawn: drawn[-1])), "One number?"),
         (("later", smoothing(kept=lambda drawn: np.array([0.0, *drawn]))), "is not drawn"),
         (("later", smoothing(kept=list)), "makes an array of a list"),
-        (("later", in_place), "They are written over"),
+        (("later", in_place), "belongs to the caller"),
         (("later", lambda values, weight: values), "as they were"),
         (("later", lambda values, weight: np.cumsum(values) / np.arange(1, len(values) + 1)), "a mean of all so far"),
         (
