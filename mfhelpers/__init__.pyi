@@ -6,9 +6,13 @@ from .algorithms.baselines import (
     average_biases as average_biases,
     global_mean as global_mean,
     item_means as item_means,
+    most_popular as most_popular,
 )
+from .algorithms.bpr import PairLoss as PairLoss, bpr as bpr
+from .algorithms.ease import Ease as Ease, ease as ease
 from .algorithms.fit import fit as fit
 from .algorithms.hogwild import hogwild as hogwild
+from .algorithms.ials import ials as ials
 from .algorithms.loop import (
     DivergenceError as DivergenceError,
     History as History,
@@ -66,6 +70,7 @@ from .models.modules import (
     MatrixFactorization as MatrixFactorization,
 )
 from .models.penalty import Penalty as Penalty
+from .models.ranking import RankingScores as RankingScores, rank as rank
 from .models.truth import simulate_ratings as simulate_ratings
 
 __all__: list[str]

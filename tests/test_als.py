@@ -324,7 +324,7 @@ def test_an_interruption_returns_the_factors_so_far(capsys):
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_anything_is_solved(options, message, monkeypatch):
-    monkeypatch.setattr(least_squares, "_exact", lambda *_: pytest.fail("something was solved"))
+    monkeypatch.setattr(least_squares, "exact_half", lambda *_: pytest.fail("something was solved"))
     with pytest.raises(ValueError, match=message):
         als(TRAIN, **{"progress": False} | options)
 
@@ -337,13 +337,13 @@ def test_a_price_that_float32_cannot_carry_is_reported(solver):
 
 def spoil(monkeypatch, factor, from_half):
     """From some half on, what the solver returns is wrong."""
-    solve, halves = least_squares._exact, iter(range(1000))
+    solve, halves = least_squares.exact_half, iter(range(1000))
 
     def spoiled(*size):
         half = solve(*size)
         return lambda *sides: half(*sides) * (factor if next(halves) >= from_half else 1)
 
-    monkeypatch.setattr(least_squares, "_exact", spoiled)
+    monkeypatch.setattr(least_squares, "exact_half", spoiled)
 
 
 @pytest.mark.parametrize("factor", [5, np.nan])

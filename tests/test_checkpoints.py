@@ -87,7 +87,7 @@ def test_a_killed_training_resumes(tmp_path):
         child.wait()
     if sys.platform != "win32":
         assert child.returncode == -signal.SIGKILL
-    done = len(torch.load(path)["history"]["train_rmse"]) - 1
+    done = len(torch.load(path)["history"]["train_error"]) - 1
     assert done >= 2
     options = {**SETTINGS, "epochs": done + 2}
     whole, resumed = made(), made()

@@ -28,7 +28,13 @@ ALGORITHMS = {
     "objective": lambda table: mf.objective(FACTORS, table, 1), "fold_in": lambda table: FACTORS.fold_in(table, reg=1),
     "choose": lambda table: mf.choose(table, {"reg": [1]}, mf.als),
     "cross_validate": lambda table: mf.cross_validate({"als": lambda train, seed: mf.als(train)}, table),
+}  # fmt: skip
+OF_INTERACTIONS = {
     "forget_unseen": lambda table: mf.MatrixFactorization(12, 10).forget_unseen(table),
+    "rank": lambda table: mf.rank(FACTORS, table, exclude=None), "PairLoss": mf.PairLoss,
+    "fit, loss": lambda table: mf.fit(mf.MatrixFactorization(12, 10), table, loss=lambda *batch: 0),
+    **{name: getattr(mf, name) for name in ("ials", "bpr", "ease", "most_popular")},
+    "fold_in, alpha": lambda table: FACTORS.fold_in(table, reg=1, alpha=1),
 }  # fmt: skip
 
 
@@ -37,6 +43,13 @@ ALGORITHMS = {
 def test_what_is_no_ratings_is_refused_with_the_way_to_make_them(name, table):
     with pytest.raises(ValueError, match=f"is {type(table).__name__}: give Ratings; Ratings.from_frame .*from_arrays"):
         ALGORITHMS[name](table)
+
+
+@pytest.mark.parametrize("name", OF_INTERACTIONS)
+@pytest.mark.parametrize("table", TABLES[:6] + TABLES[7:], ids=lambda table: type(table).__name__)
+def test_what_are_no_interactions_is_refused_with_the_way_to_make_them(name, table):
+    with pytest.raises(ValueError, match=f"is {type(table).__name__}: give Ratings or Interactions; Ratings.from_frame"):
+        OF_INTERACTIONS[name](table)
 
 
 @pytest.mark.parametrize("table", [*TABLES[1:5], TABLES[6], "abc", [[1, 2], [3]], np.eye(3) * 1j, [["a"]]])
@@ -59,7 +72,7 @@ def test_what_is_no_complete_matrix_is_refused(table):
         (lambda: mf.MatrixFactorization(12, 10, seed=2**64), "seed=18446744073709551616: it must be at most"),
         (lambda: mf.als(RATINGS, biased=2), "biased=2: give True or False"),
         (lambda: mf.als(RATINGS, threads=10**9), "threads=1000000000: it must be at most 1,024"),
-        (lambda: FACTORS.recommend([1, 2], 3), r"user=\[1, 2\]: give one number"),
+        (lambda: FACTORS.recommend([[1, 2]], 3), r"user has shape \(1, 2\): give one number, or a list"),
         (lambda: FACTORS.recommend(0, 3, {"a": 1}), "exclude is dict: give Ratings, or a list of item numbers"),
         (lambda: FACTORS.predict([0, 1], [1, 2, 3]), "make no pairs"),
         (lambda: FACTORS.predict(0, 1, limits=(5, 1)), r"limits=\(5, 1\): .* low not above high"),

@@ -372,13 +372,13 @@ def test_a_divergence_to_what_is_no_number_is_the_error_too(tmp_path):
 
 @pytest.mark.parametrize("factor", [5, np.nan])
 def test_a_divergence_in_als_is_the_error_and_the_log_ends_one_sweep_before(tmp_path, monkeypatch, factor):
-    solve, halves = least_squares._exact, iter(range(100))
+    solve, halves = least_squares.exact_half, iter(range(100))
 
     def spoiled(*size):
         half = solve(*size)
         return lambda *sides: half(*sides) * (factor if next(halves) >= 5 else 1)  # from the items of the third
 
-    monkeypatch.setattr(least_squares, "_exact", spoiled)
+    monkeypatch.setattr(least_squares, "exact_half", spoiled)
     with pytest.raises(DivergenceError, match="by sweep 3"):
         als(TRAIN, log_dir=tmp_path, **SWEEPS)
     assert_whole_until(tmp_path, 2)

@@ -177,7 +177,8 @@ class Settings:
             )
 
 
-def _remedy(dtype: str) -> str:
+def divergence_remedy(dtype: str) -> str:
+    """What helps where rounding spoils a solution."""
     return "Take a larger reg" + (", or dtype='float64'." if dtype == "float32" else ".")
 
 
@@ -191,6 +192,7 @@ class Side(NamedTuple):
     ones: torch.Tensor  # (n, n_other) CSR: 1 at the same places
     penalty: torch.Tensor  # (n, unknowns): λ n^α
     prior: torch.Tensor | None = None  # (n, unknowns): where the penalty draws the rows to, if not to zero
+    everywhere: float = 0.0  # the weight of every cell, as of a rating of zero: implicit feedback's α
 
 
 class Sides(Stepper):
@@ -221,7 +223,9 @@ class Sides(Stepper):
         self.x = self._table(start.user_factors, start.user_biases)
         self.y = self._table(start.item_factors, start.item_biases)
         larger = max(len(self.x), len(self.y))
-        self.half = _exact(self.x.shape[1], larger, device) if self.exact else _conjugate_gradients(settings.cg_steps)
+        self.half = (
+            exact_half(self.x.shape[1], larger, device) if self.exact else _conjugate_gradients(settings.cg_steps)
+        )
 
     def _table(self, factors: np.ndarray, biases: np.ndarray) -> torch.Tensor:
         table = np.column_stack([factors, biases]) if self.biased else factors
@@ -264,7 +268,7 @@ class Sides(Stepper):
         if not self.objective <= before * (1 + MAY_RISE) + self.floor or not self.error <= self.limit:
             raise DivergenceError(
                 f"the objective went from {before:.6g} to {self.objective:.6g} by sweep {done}, though every solution "
-                f"lowers it: {self.penalty} in {self.dtype} loses too many digits. {_remedy(self.dtype)}"
+                f"lowers it: {self.penalty} in {self.dtype} loses too many digits. {divergence_remedy(self.dtype)}"
             )
 
     def penalty_value(self) -> float:
@@ -307,7 +311,7 @@ def _wide(table: torch.Tensor, width: int | None = None) -> torch.Tensor:
     return torch.nn.functional.pad(table, (0, width - table.shape[1]))
 
 
-def _exact(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., torch.Tensor]:
+def exact_half(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., torch.Tensor]:
     first, second = torch.triu_indices(n_unknowns, n_unknowns, device=device)
     place = torch.empty(n_unknowns, n_unknowns, dtype=torch.int64, device=device)
     place[first, second] = place[second, first] = torch.arange(len(first), device=device)
@@ -331,16 +335,19 @@ def _exact(n_unknowns: int, n_rows: int, device: torch.device) -> Callable[..., 
             sums = sums[:, n_unknowns:]
         if side.prior is not None:
             target.addcmul_(side.penalty, side.prior)
+        gram = side.everywhere * (features.T @ features) if side.everywhere else None
         solved = []
         for some, penalty, right in zip(
             sums.split(height), side.penalty.split(height), target.split(height), strict=True
         ):
             system = some.index_select(1, place.ravel()).view(-1, n_unknowns, n_unknowns)
+            if gram is not None:
+                system.add_(gram)
             system.diagonal(dim1=1, dim2=2).add_(penalty)
             lower, failed = torch.linalg.cholesky_ex(system)
             if failed.any():
                 n, kind = int((failed > 0).sum()), str(own.dtype).removeprefix("torch.")
-                raise DivergenceError(f"{n:,} rows cannot be solved in {kind}. {_remedy(kind)}")
+                raise DivergenceError(f"{n:,} rows cannot be solved in {kind}. {divergence_remedy(kind)}")
             solved.append(torch.cholesky_solve(right[:, :, None], lower)[:, :, 0])
         return solved[0] if len(solved) == 1 else torch.cat(solved)
 
@@ -362,27 +369,27 @@ def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
         pulled = left if side.prior is None else left - _wide(side.prior, left.shape[1])
         residual.addcmul_(penalty, pulled, value=-1)
         towards = residual * scale
-        direction, height = towards, _dots(residual, towards)
+        direction, height = towards, row_dots(residual, towards)
         last = min(steps, 2 * n_unknowns) - 1  # beyond, there are only rounding errors left to amplify
         for step in range(last + 1):
             pushed = torch.sparse.sampled_addmm(side.ones, direction, right.T, beta=0) @ right
             pushed.addcmul_(penalty, direction)
-            length = _ratio(height, _dots(direction, pushed))
+            length = row_ratio(height, row_dots(direction, pushed))
             left.addcmul_(length, direction)
             if step < last:
                 residual.addcmul_(length, pushed, value=-1)
                 towards = residual * scale
-                before, height = height, _dots(residual, towards)
-                direction = towards.addcmul_(_ratio(height, before), direction)
+                before, height = height, row_dots(residual, towards)
+                direction = towards.addcmul_(row_ratio(height, before), direction)
         return left[:, :n_unknowns].contiguous()
 
     return half
 
 
-def _dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def row_dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a * b).sum(dim=1, keepdim=True)
 
 
-def _ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def row_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a / b, and 0 where a row has nothing left to solve."""
     return torch.where(b > 0, a / b, 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.arguments import real_number
-from ..data.ratings import Ratings, require_ratings
+from ..data.interactions import Interactions
+from ..data.ratings import Ratings, positives, require_ratings
 from ..models.factors import Factors, trained_by
 
 
@@ -39,6 +40,26 @@ def average_biases(train: Ratings, damping: float = 0.0) -> Factors:
     item_biases = _offsets(train.items, rest, train.n_items, damping)
     user_biases = _offsets(train.users, rest - item_biases[train.items], train.n_users, damping)
     return _biases(train, user_biases, item_biases)
+
+
+def most_popular(train: Interactions, *, at_least: float | None = None) -> Factors:
+    """Score each item by how often it was chosen, for everybody alike: the list that a ranking has to beat.
+
+    Parameters
+    ----------
+    train : Interactions or Ratings
+    at_least : float, optional
+        Of `Ratings`, those of so many stars or more are what was chosen; None takes all that is rated.
+
+    Returns
+    -------
+    Factors
+        With k = 0 and the counts, weighted if the interactions are, as item biases.
+    """
+    train = positives("train", train, at_least)
+    none = np.zeros((train.n_users, 0)), np.zeros((train.n_items, 0))
+    counts = np.bincount(train.items, train.weights, train.n_items).astype(np.float64)
+    return Factors(0.0, np.zeros(train.n_users), counts, *none, *trained_by(train))
 
 
 def _centred(train: Ratings) -> np.ndarray:

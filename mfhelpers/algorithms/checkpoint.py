@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..data.files import replacing
-from ..data.ratings import Ratings
+from ..data.interactions import Interactions
 
 CHECKSUM = 32  # bytes of SHA-256
 
@@ -92,9 +92,9 @@ def plain(value: Any) -> Any:
     return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
 
 
-def fingerprint(part: Ratings) -> str:
+def fingerprint(part: Interactions) -> str:
     """A hash of the ratings and their numbering."""
-    return hashlib.sha256(part.users.tobytes() + part.items.tobytes() + part.values.tobytes()).hexdigest()
+    return hashlib.sha256(part.users.tobytes() + part.items.tobytes() + part._amounts().tobytes()).hexdigest()
 
 
 def shapes(weights: dict[str, torch.Tensor]) -> dict[str, list[int]]:

@@ -27,15 +27,17 @@ from ..data.arguments import (
     whole_number,
     yes_or_no,
 )  # fmt: skip
+from ..data.interactions import Interactions
 from ..data.ratings import Ratings
 from ..models.modules import MatrixFactorization, as_array, modes_kept
 from ..models.penalty import Penalty
 from .checkpoint import Checkpoint, fingerprint, shapes
-from .loop import TOO_MUCH, History, Monitor, Stepper, run, slower
+from .loop import DIVERGED, TOO_MUCH, History, Monitor, Stepper, run, slower
 from .resources import Resources, choose_resources
 
 Optimizer = torch.optim.Optimizer
 Model = TypeVar("Model", bound=nn.Module)
+Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 PENALISED = ("user_factors", "item_factors", "user_biases", "item_biases")
 EVALUATION_CHUNK = 1 << 18  # pairs scored at a time when an epoch is judged
@@ -43,9 +45,10 @@ EVALUATION_CHUNK = 1 << 18  # pairs scored at a time when an epoch is judged
 
 def fit(
     model: Model,
-    train: Ratings,
-    valid: Ratings | None = None,
+    train: Interactions,
+    valid: Interactions | None = None,
     *,
+    loss: Loss | None = None,
     epochs: int = 20,
     batch_size: int = 1024,
     optimizer: Optimizer | Callable[..., Optimizer] | None = None,
@@ -79,9 +82,12 @@ def fit(
     ----------
     model : module with forward(user, item), as in `mfhelpers.models`
         It is back on the CPU afterwards only if it was trained there.
-    train : Ratings
-    valid : Ratings, optional
+    train : Ratings; with a `loss` of your own, Interactions will do
+    valid : of the type of `train`, optional
         Judged after every epoch and never trained on.
+    loss : function (model, users, items, values) -> mean loss of a batch, optional
+        Instead of the mean squared error; of interactions the values are the weights. The history's errors are then
+        its mean over all ratings, and its `measure` the function's `name`, if it has one. `mf.bpr` trains with one.
     epochs : int
         At most so many.
     batch_size : int
@@ -146,8 +152,10 @@ def fit(
         When the training RMSE stops being a number or exceeds 100 times the rating scale; the
         message names epoch, learning rate and error. The model is left as it was one epoch before.
     """
-    monitor = Monitor(train, valid, patience, watch, history, log_dir, progress)
-    settings = Settings(epochs, batch_size, optimizer, lr, Penalty.of(reg), schedule, schedule_every, seed)
+    if loss is not None and not callable(loss):
+        raise ValueError(f"loss={loss!r}: give a function (model, users, items, values) -> mean loss of a batch")
+    monitor = Monitor(train, valid, patience, watch, history, log_dir, progress, rated=loss is None)
+    settings = Settings(epochs, batch_size, optimizer, lr, Penalty.of(reg), schedule, schedule_every, seed, loss)
     settings.require_fit(model, monitor)
     place = None if checkpoint is None else file_path("checkpoint", checkpoint)
     if yes_or_no("resume", resume) and place is None:
@@ -182,6 +190,7 @@ class Settings:
     schedule: Any
     schedule_every: str
     seed: int
+    loss: Loss | None = None
 
     def __post_init__(self) -> None:
         self.epochs, self.batch_size = (whole_number(n, getattr(self, n), 1) for n in ("epochs", "batch_size"))
@@ -226,6 +235,13 @@ class _Training(Stepper):
         self.optimizer = _ready_optimizer(model, settings.optimizer, settings.lr, moved)
         largest = settings.penalty.largest_share(self.train) * max(group["lr"] for group in self.optimizer.param_groups)
         self.remedy = TOO_MUCH if largest > 1 and isinstance(self.optimizer, torch.optim.SGD) else slower(self.train)
+        self.loss = squared_error
+        if settings.loss is not None:
+            self.loss, self.measured, self.limit = (
+                settings.loss,
+                getattr(settings.loss, "name", "loss"),
+                float(DIVERGED),
+            )
         if any(torch.finfo(parameter.dtype).bits < 32 for parameter in model.parameters()):
             self.remedy = "Half precision has three digits: train in float32, as model.float() does."
         # after the optimiser: its first rate is what the scheduler starts from
@@ -248,7 +264,7 @@ class _Training(Stepper):
         model: Any = self.model
         train = self.train
         _require_penalised(model, self.shares, self.data)
-        if getattr(model, "mean_from_train", False):
+        if getattr(model, "mean_from_train", False) and isinstance(train, Ratings):
             model.mean.fill_(float(train.values.mean(dtype="float64")))
             model.mean_from_train = torch.zeros_like(model.mean, dtype=torch.bool)
         if hasattr(model, "forget_unseen"):
@@ -277,7 +293,7 @@ class _Training(Stepper):
         with _looked_up(model, self.shares) as rows:
             for user, item, value in zip(*batches, strict=True):
                 optimizer.zero_grad()
-                loss = (model(user, item) - value).square().mean()
+                loss = self.loss(model, user, item, value)
                 for table, ids, looked_up in rows:
                     loss = loss + (self.shares[table][ids] * looked_up.square().sum(-1)).sum() / len(value)
                 rows.clear()
@@ -292,7 +308,8 @@ class _Training(Stepper):
     def measure(self, predictor: nn.Module, part: Ratings) -> float:
         predictor.eval()
         with _ids_unchecked(predictor):
-            return _pooled_rmse(predictor, self.parts[id(part)])
+            data = self.parts[id(part)]
+            return _pooled_rmse(predictor, data) if self.how.loss is None else _pooled_loss(predictor, self.loss, data)
 
     def _rates(self) -> str:
         return ", ".join(sorted({f"{float(group['lr']):g}" for group in self.optimizer.param_groups}))
@@ -329,7 +346,7 @@ class _Training(Stepper):
     def noted(self, history: History) -> None:
         if self.scheduler is not None and self.how.schedule_every == "epoch":
             if isinstance(self.scheduler, ReduceLROnPlateau):
-                self.scheduler.step((history.valid_rmse or history.train_rmse)[-1])
+                self.scheduler.step((history.valid_error or history.train_error)[-1])
             else:
                 self.scheduler.step()
         self._save(history)
@@ -360,7 +377,7 @@ class _Training(Stepper):
         return {"model": type(self.model).__name__, "shapes": shapes(self.model.state_dict()),
                 "dropout": [part.p for part in self.model.modules() if isinstance(part, nn.Dropout)],
                 "data": [fingerprint(part) for part in (self.train, self.valid) if part is not None],
-                "batch_size": self.how.batch_size, "seed": self.how.seed,
+                "batch_size": self.how.batch_size, "seed": self.how.seed, "loss": self.measured,
                 "reg": dataclasses.astuple(self.how.penalty), "schedule": type(scheduler).__name__,
                 "optimizer": type(self.optimizer).__name__, "early stopping": self.early_stopping,
                 **settings, **schedule}  # fmt: skip
@@ -383,13 +400,13 @@ class _Training(Stepper):
             for weights in (state["model"], state["best"] or state["model"]):
                 if shapes(weights) != shapes(self.model.state_dict()):
                     raise ValueError("its weights have other shapes than it says")
-            if not 0 < len(past.train_rmse) == len(past.seconds):
+            if not 0 < len(past.train_error) == len(past.seconds):
                 raise ValueError("its history has gaps")
             self.shuffling.set_state(state["shuffling"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.scheduler is not None:
                 self.scheduler.load_state_dict(state["schedule"])
-        for name in ("train_rmse", "valid_rmse", "seconds"):
+        for name in ("train_error", "valid_error", "seconds"):
             getattr(self.history, name).extend(getattr(past, name))
         self.model.load_state_dict(state["model"])
         self.best = state["best"]
@@ -539,6 +556,17 @@ def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
         require_one_each("forward", predicted.shape, len(values))
         total += (predicted - values).square().sum().item()
     return (total / len(data[2])) ** 0.5
+
+
+def squared_error(model: nn.Module, users: torch.Tensor, items: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The loss of a batch unless another is asked for."""
+    return (model(users, items) - values).square().mean()
+
+
+@torch.no_grad()
+def _pooled_loss(model: nn.Module, loss: Loss, data: tuple[torch.Tensor, ...]) -> float:
+    batches = zip(*(column.split(EVALUATION_CHUNK) for column in data), strict=True)
+    return sum(loss(model, *batch).item() * len(batch[0]) for batch in batches) / len(data[0])
 
 
 # -- optimisers and schedules ----------------------------------------------------------------------

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from ..data.arguments import file_path, whole_number, yes_or_no
-from ..data.ratings import Ratings, require_ratings, require_same_labels
+from ..data.interactions import Interactions, require_interactions, require_same_labels
+from ..data.ratings import Ratings, require_ratings
 from ..display.progress import progress as progress_bar
 from ..display.tensorboard import RunLog, even_sample
 from ..models.factors import ARRAYS
@@ -34,15 +35,15 @@ class DivergenceError(ArithmeticError):
     """The training error grew beyond all bounds, or is no longer a number."""
 
 
-def slower(train: Ratings) -> str:
+def slower(train: Interactions) -> str:
     """What helps against a divergence of gradient descent."""
-    largest = float(np.abs(train.values).max())
+    largest = float(np.abs(train._amounts()).max())
     if largest < LARGE_VALUES:
         return "Try a tenth of the learning rate."
     return f"The values reach {largest:g}: divide them by {largest / 5:.3g}, or take their logarithms, np.log1p."
 
 
-def divergence_limit(train: Ratings) -> float:
+def divergence_limit(train: Any) -> float:
     """The error in stars beyond which a training has diverged."""
     return DIVERGED * (train.scale.high - train.scale.low or 1)
 
@@ -55,8 +56,12 @@ class History:
 
     Attributes
     ----------
+    train_error, valid_error : list of float
+        What `measure` says, at the end of each epoch; `valid_error` is empty without validation data.
     train_rmse, valid_rmse : list of float
-        Pooled RMSE in stars at the end of each epoch; `valid_rmse` is empty without validation data.
+        The same lists, where `measure` is "RMSE": pooled, in stars.
+    measure : str
+        What the errors are: "RMSE", or the loss of a training that knows no stars.
     seconds : list of float
         Time spent in training steps up to the end of each epoch, judging not included.
     n_train : int
@@ -66,14 +71,14 @@ class History:
     threads, threads_reason : int, str
         With how many threads, and why so many.
     best_epoch : int
-        Epoch with the lowest validation RMSE (training RMSE without validation data).
+        Epoch with the lowest validation error (training error without validation data).
     stopped : str
         "finished", "converged" (nothing moved any more), "early" (no improvement for `patience` epochs),
         "interrupted", "diverged" or "failed"; "running" until then.
     """
 
-    train_rmse: list[float] = field(default_factory=list)
-    valid_rmse: list[float] = field(default_factory=list)
+    train_error: list[float] = field(default_factory=list)
+    valid_error: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     n_train: int = 0
     device: str = "cpu"
@@ -81,15 +86,30 @@ class History:
     threads: int = 1
     threads_reason: str = ""
     stopped: str = "finished"
+    measure: str = "RMSE"
+
+    @property
+    def train_rmse(self) -> list[float]:
+        self._require_stars()
+        return self.train_error
+
+    @property
+    def valid_rmse(self) -> list[float]:
+        self._require_stars()
+        return self.valid_error
+
+    def _require_stars(self) -> None:
+        if self.measure != "RMSE":
+            raise ValueError(f"this training made {self.measure} small: see train_error and valid_error")
 
     @property
     def epochs(self) -> int:
         """Whole epochs done."""
-        return max(0, len(self.train_rmse) - 1)
+        return max(0, len(self.train_error) - 1)
 
     @property
     def best_epoch(self) -> int:
-        judged = self.valid_rmse or self.train_rmse
+        judged = self.valid_error or self.train_error
         return min(range(len(judged)), key=judged.__getitem__, default=0)
 
     @property
@@ -98,18 +118,19 @@ class History:
         return self.n_train * self.epochs / self.seconds[-1] if any(self.seconds) else float("nan")
 
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
-        """Draw RMSE against epochs and return the axes; `plots.show(ax.figure, alt=…)` shows them."""
+        """Draw the errors against epochs and return the axes; `plots.show(ax.figure, alt=…)` shows them."""
         from ..display import plots  # here, so that training does not load a drawing library
 
-        parts = {"train": self.train_rmse} | ({"validation": self.valid_rmse} if self.valid_rmse else {})
-        return plots.lines(parts, ax=ax, xlabel="epochs", ylabel="RMSE, stars", title=title)
+        label = f"{self.measure}, stars" if self.measure == "RMSE" else self.measure
+        parts = {"train": self.train_error} | ({"validation": self.valid_error} if self.valid_error else {})
+        return plots.lines(parts, ax=ax, xlabel="epochs", ylabel=label, title=title)
 
     def __repr__(self) -> str:
-        if not self.train_rmse:
+        if not self.train_error:
             return "History(empty: hand it to a training as history=)"
-        valid = f", validation {self.valid_rmse[-1]:.3f}" if self.valid_rmse else ""
+        valid = f", validation {self.valid_error[-1]:.3f}" if self.valid_error else ""
         return (
-            f"History({self.stopped} after {self.epochs} epochs: RMSE {self.train_rmse[-1]:.3f}{valid}; "
+            f"History({self.stopped} after {self.epochs} epochs: {self.measure} {self.train_error[-1]:.3f}{valid}; "
             f"{self.seconds[-1]:.1f} s on {self.device}, {self.ratings_per_second:,.0f} ratings/s)"
         )
 
@@ -124,18 +145,19 @@ class Monitor:
         For what does not fit together.
     """
 
-    train: Ratings
-    valid: Ratings | None = None
+    train: Any  # Ratings, or Interactions where `rated` is False
+    valid: Any = None
     patience: int | None = None
     watch: Callable[[Any], Any] | None = None
     history: History | None = None
     log_dir: str | os.PathLike | None = None
     progress: bool = True
+    rated: bool = True  # whether the algorithm needs values
 
     def __post_init__(self) -> None:
         for name, part in (("train", self.train), ("valid", self.valid)):
             if name == "train" or part is not None:
-                require_ratings(name, part)
+                (require_ratings if self.rated else require_interactions)(name, part)
         if self.valid is not None:
             require_same_labels(self.train, self.valid)
         if self.patience is not None:
@@ -146,7 +168,7 @@ class Monitor:
                 )
         if self.watch is not None and not callable(self.watch):
             raise ValueError(f"watch={self.watch!r}: give a function of what would predict")
-        if self.history is not None and not (isinstance(self.history, History) and not self.history.train_rmse):
+        if self.history is not None and not (isinstance(self.history, History) and not self.history.train_error):
             raise ValueError("history= takes a new, empty History() and fills it")
         self.log_dir = None if self.log_dir is None else file_path("log_dir", self.log_dir)
         self.progress = yes_or_no("progress", self.progress)
@@ -167,6 +189,8 @@ class Stepper:
     unit = "epoch"  # or sweep: how messages call a step
     kept = "the factors so far are kept"  # what an interruption says
     setting, remedy = "", "Try a tenth of the learning rate."  # what a divergence blames, and what helps
+    measured = "RMSE"  # what `measure` returns
+    limit: float | None = None  # the error beyond which a training has diverged, where there is no scale of stars
     always_judged = False  # whether errors are measured after each step though nobody asked
     converged = False  # to be set when another step would change nothing
     settings: dict[str, Any] = {}  # for the log's table of hyper-parameters
@@ -174,7 +198,7 @@ class Stepper:
     best: Any = None  # what `keep` returned in the best epoch, if there is early stopping
 
     def step(self) -> float | None:
-        """One epoch or sweep. Returns the RMSE that it met on its way, where that costs nothing."""
+        """One epoch or sweep. Returns the error that it met on its way, where that costs nothing."""
         raise NotImplementedError
 
     def predictor(self) -> Any:
@@ -191,7 +215,7 @@ class Stepper:
         self.check(done)
 
     def measure(self, predictor: Any, part: Ratings) -> float:
-        """RMSE on the training or the validation ratings."""
+        """The error, as `measured` calls it, on the training or the validation ratings."""
         return rmse(predictor, part)
 
     # -- what a log shows -----------------------------------------------------------------------------
@@ -262,10 +286,12 @@ class _Loop:
 
     def __init__(self, stepper: Stepper, n: int, monitor: Monitor) -> None:
         self.stepper, self.n, self.monitor, self.history = stepper, n, monitor, monitor.record
-        self.judged, self.limit = stepper.always_judged or monitor.measured, divergence_limit(monitor.train)
+        self.judged = stepper.always_judged or monitor.measured
+        self.limit = divergence_limit(monitor.train) if stepper.limit is None else stepper.limit
+        self.history.measure = stepper.measured
         self.latest, self.spent, self.done = None, 0.0, self.history.epochs
         self.current, self.begun = self.done + 1, False
-        self.resumed, self.history.stopped = bool(self.history.train_rmse), "running"
+        self.resumed, self.history.stopped = bool(self.history.train_error), "running"
 
     def open(self) -> None:
         """Judge the start, which must be finite, and begin the log."""
@@ -308,7 +334,10 @@ class _Loop:
             self.require_bounded(met)
         if self.judged:
             self.judge()
-            bar.set_postfix_str(f"RMSE {(self.history.valid_rmse or self.history.train_rmse)[-1]:.3f}", refresh=False)
+            bar.set_postfix_str(
+                f"{self.history.measure} {(self.history.valid_error or self.history.train_error)[-1]:.3f}",
+                refresh=False,
+            )
             self.note()
             self.stepper.noted(self.history)
         # a look at all errors costs a fifth of a sweep with few factors: after 4, 8, 16 … and the last
@@ -323,16 +352,18 @@ class _Loop:
         """Measure all before any is noted: an interruption leaves lists of one length."""
         self.stepper.check(self.done)
         predictor = self.stepper.predictor()
-        train_rmse = self.stepper.measure(predictor, self.monitor.train)
+        train_error = self.stepper.measure(predictor, self.monitor.train)
         if self.done:
-            self.require_bounded(train_rmse)
+            self.require_bounded(train_error)
         valid = [] if self.monitor.valid is None else [self.stepper.measure(predictor, self.monitor.valid)]
         if self.done and not np.isfinite(valid).all():
             self.require_bounded(valid[0])
-        if not self.done and not np.isfinite([train_rmse, *valid]).all():
-            raise ValueError(f"the model's first predictions are not finite (RMSE {train_rmse}): make a new model")
-        self.history.train_rmse.append(train_rmse)
-        self.history.valid_rmse += valid
+        if not self.done and not np.isfinite([train_error, *valid]).all():
+            raise ValueError(
+                f"the model's first predictions are not finite ({self.history.measure} {train_error}): make a new model"
+            )
+        self.history.train_error.append(train_error)
+        self.history.valid_error += valid
         self.history.seconds.append(self.spent)
         self.latest = predictor
         if self.monitor.patience is not None and self.history.best_epoch == self.history.epochs:
@@ -340,12 +371,12 @@ class _Loop:
 
     def require_bounded(self, error: float) -> None:
         if not error <= self.limit:
-            remedy, began = self.stepper.remedy, self.history.train_rmse[:1]
+            remedy, began = self.stepper.remedy, self.history.train_error[:1]
             if began and not began[0] <= self.limit:
                 remedy = f"It began with {began[0]:.3g}: take smaller first factors, or a model with the mean of the ratings."
             raise DivergenceError(
                 f"diverged in {self.stepper.unit} {self.current}{self.stepper.setting}: "
-                f"training RMSE {error:.3g}. {remedy}"
+                f"training {self.history.measure} {error:.3g}. {remedy}"
             )
 
     def note(self) -> None:
@@ -354,9 +385,10 @@ class _Loop:
             return
         history, shown = self.history, self.monitor.valid or self.monitor.train
         predictions = self.stepper.predictions(self.latest, shown, even_sample(len(shown)))
-        scalars = {"RMSE/train": history.train_rmse[-1], "seconds": history.seconds[-1], **self.stepper.scalars()}
-        if history.valid_rmse:
-            scalars["RMSE/validation"] = history.valid_rmse[-1]
+        scalars = {f"{history.measure}/train": history.train_error[-1], "seconds": history.seconds[-1]}
+        scalars |= self.stepper.scalars()
+        if history.valid_error:
+            scalars[f"{history.measure}/validation"] = history.valid_error[-1]
         self.monitor.log.epoch(history.epochs, scalars, self.stepper.tables(self.latest), predictions)
 
     def interrupted(self) -> None:
@@ -377,7 +409,7 @@ class _Loop:
             self.stepper.best = None
             self.stepper.diverged()
         if not self.begun and not self.resumed:
-            for numbers in (self.history.train_rmse, self.history.valid_rmse, self.history.seconds):
+            for numbers in (self.history.train_error, self.history.valid_error, self.history.seconds):
                 numbers.clear()
 
     def close(self) -> None:

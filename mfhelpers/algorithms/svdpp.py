@@ -15,7 +15,7 @@ from ..data.interactions import Interactions, require_interactions, require_same
 from ..data.ratings import Ratings
 from ..models.factors import Factors
 from ..models.penalty import Penalty
-from .als import TYPES, Settings, Sides, _ratio
+from .als import TYPES, Settings, Sides, row_ratio
 from .loop import History, Monitor
 from .sparse import csr_tensor
 
@@ -151,13 +151,13 @@ class ImplicitSides(Sides):
         for _ in range(STEPS_IMPLICIT):
             moved = self.share * (self.seen @ direction)
             pushed = self.seen_by @ (weight * moved) + self.reg * direction
-            length = _ratio(height, (direction * pushed).sum(dim=0))
+            length = row_ratio(height, (direction * pushed).sum(dim=0))
             self.table.addcmul_(direction, length)
             prior.addcmul_(moved, length)
             residual = residual - pushed * length
             towards = residual * self.scale
             before, height = height, (residual * towards).sum(dim=0)
-            direction = towards + direction * _ratio(height, before)
+            direction = towards + direction * row_ratio(height, before)
 
     def penalty_value(self) -> float:
         return super().penalty_value() + self.reg * self.table.square().sum(dtype=torch.float64).item()

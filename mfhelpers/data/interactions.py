@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse
 
 from ..display.notebook import printable
-from .arguments import one_of, refuse_first, whole_number
+from .arguments import in_range, one_of, refuse_first, whole_number
 from .columns import amounts, as_array, labels, refuse_far_times, seconds, texts, warn_of_1970
 from .features import Features, in_order, require_rows
 
@@ -270,6 +270,34 @@ class Interactions:
     def _amounts(self) -> np.ndarray:
         amounts = getattr(self, self._AMOUNTS)
         return np.ones(len(self), np.float32) if amounts is None else amounts
+
+    @cached_property
+    def _rows(self) -> scipy.sparse.csr_array:
+        ones = np.ones(len(self), np.int8)
+        rows = scipy.sparse.csr_array((ones, (self.users, self.items)), shape=(self.n_users, self.n_items))
+        rows.sort_indices()
+        return rows
+
+    def items_of(self, users: Any) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs of some users: where each stands in `users`, and the item; user by user, items in order.
+
+        Parameters
+        ----------
+        users : int array, shape (n,)
+
+        Returns
+        -------
+        places, items : int64 arrays of equal length
+            ``users[places[j]]`` has ``items[j]``.
+
+        Raises
+        ------
+        ValueError
+            For a number out of range.
+        """
+        users = in_range("user", np.atleast_1d(users), self.n_users)
+        rows: Any = self._rows[users]
+        return np.repeat(np.arange(len(users)), np.diff(rows.indptr)), rows.indices.astype(np.int64)
 
     def to_csr(self) -> scipy.sparse.csr_array:
         """A sparse matrix, shape (n_users, n_items), float32: the values of ratings, else the weights or ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -151,24 +152,30 @@ class Ratings(Interactions):
     def __len__(self) -> int:
         return len(self.values)
 
-    def to_interactions(self, at_least: float | None = None) -> Interactions:
-        """Forget the values: which pairs count as positive?
+    def to_interactions(
+        self, at_least: float | None = None, weights: Callable[[np.ndarray], Any] | None = None
+    ) -> Interactions:
+        """Forget the values: which pairs count as positive, and how much?
 
         Parameters
         ----------
         at_least : float, optional
             Pairs with this value or a higher one, in stars; None takes all that is rated.
+        weights : function of an array of values, optional
+            Gives each pair its weight, above 0, as in ``lambda stars: 1.25 ** (stars - 3)``; without it each counts 1.
 
         Returns
         -------
         Interactions
-            Without weights. All the rest stays, users and items that no pair is left of included.
+            All the rest stays, users and items that no pair is left of included.
 
         Raises
         ------
         ValueError
-            If no rating is that high.
+            If no rating is that high, or for weights that are not one positive number each.
         """
+        if weights is not None and not callable(weights):
+            raise ValueError(f"weights={weights!r}: give a function of the values, lambda stars: 1.25 ** (stars - 3)")
         high = np.ones(len(self), bool)
         if at_least is not None:
             high = self.values >= np.float32(real_number("at_least", at_least))
@@ -177,7 +184,10 @@ class Ratings(Interactions):
                 f"at_least={at_least}: no rating of {self.name} is that high, the highest is {self.values.max():g}"
             )
         chosen = self[high]
-        return Interactions(**{field.name: getattr(chosen, field.name) for field in dataclasses.fields(Interactions)})
+        fields: dict[str, Any] = {field.name: getattr(chosen, field.name) for field in dataclasses.fields(Interactions)}
+        if weights is not None:
+            fields["weights"] = weights(np.array(chosen.values))
+        return Interactions(**fields)
 
     def _spread(self) -> str:
         return str(self.scale)
@@ -190,6 +200,16 @@ def require_ratings(name: str, given: Any) -> None:
     """Raise ValueError unless an argument is `Ratings`: no list, table, sparse matrix or DataLoader."""
     if not isinstance(given, Ratings):
         raise ValueError(f"{name} is {type(given).__name__}: give Ratings; {HOW_TO_MAKE}")
+
+
+def positives(name: str, given: Any, at_least: float | None) -> Interactions:
+    """What counts as chosen: interactions as they are, of ratings those from `at_least` stars; a ValueError for others."""
+    require_interactions(name, given)
+    if isinstance(given, Ratings):
+        return given.to_interactions(at_least)
+    if at_least is not None:
+        raise ValueError(f"at_least={at_least}: the {name} part has no stars, so all of it counts")
+    return given
 
 
 def checked_scale(scale: Any) -> Scale:

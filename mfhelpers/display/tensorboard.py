@@ -109,7 +109,10 @@ class RunLog:
         from torch.utils.tensorboard.summary import hparams
 
         best = history.best_epoch
-        results = {"result/RMSE": (history.valid_rmse or history.train_rmse)[best], "result/epoch": best}
+        results = {
+            f"result/{history.measure}": (history.valid_error or history.train_error)[best],
+            "result/epoch": best,
+        }
         with self._no_harm():
             for summary in hparams({name: _setting(value) for name, value in settings.items()}, results):
                 self.writer.file_writer.add_summary(summary)

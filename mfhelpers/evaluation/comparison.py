@@ -14,7 +14,8 @@ import pandas as pd
 
 from ..algorithms.loop import DivergenceError, note_interruption
 from ..data.arguments import one_of, whole_number, yes_or_no
-from ..data.ratings import Ratings, require_ratings, require_same_labels
+from ..data.interactions import Interactions, require_interactions, require_same_labels
+from ..data.ratings import Ratings, require_ratings
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
 from ..models.metrics import Predictor, Score, evaluate
@@ -162,8 +163,8 @@ class Comparison:
 
 def cross_validate(
     algorithms: Mapping[str, Callable[..., Predictor]],
-    ratings: Ratings,
-    folds: int | Iterable[tuple[Ratings, Ratings]] = 5,
+    ratings: Interactions,
+    folds: int | Iterable[tuple[Interactions, Interactions]] = 5,
     seeds: Iterable[int] = (0,),
     *,
     clip: bool = True,
@@ -179,15 +180,16 @@ def cross_validate(
     algorithms : dict from a name to a function (train, seed=…) -> predictor
         What comes back is a `Predictor`. For scikit-surprise: `from_surprise`. A training that diverges has an
         infinite error. (Both parts are predicted: of Surprise's nearest neighbours that takes longer than training.)
-    ratings : Ratings
+    ratings : Ratings, or for a score of lists Interactions
     folds : int, or (train, test) pairs
         A number means `kfold`, the folds of Surprise's ``KFold(n, random_state=42)``.
     seeds : whole numbers, or one
         Each algorithm is trained once for each seed on each fold.
     clip : bool
         Limit predictions to the rating scale before they are judged.
-    score : "rmse", "mae" or Score
-        What they are compared by; another than these two is measured on the test part, too.
+    score : "rmse", "mae", a score of `rank` such as "ndcg@20", or Score
+        What they are compared by; another than the first two is measured on the test part, too. Of `Interactions` no
+        RMSE is measured: its columns are NaN.
     progress : bool
         Show a bar for what takes over two seconds.
 
@@ -200,8 +202,8 @@ def cross_validate(
     ValueError
         If there is nothing to compare, or a test rating is in its own train part; before anything is trained.
     """
-    require_ratings("ratings", ratings)
     algorithms, score = _checked_algorithms(algorithms), Score.of(score, clip)
+    (require_ratings if score.needs_values else require_interactions)("ratings", ratings)
     seeds = [whole_number("seed", seed) for seed in (seeds if np.iterable(seeds) else [seeds])]
     folds = _checked_folds(ratings, folds)
     if not seeds or not folds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
@@ -248,16 +250,17 @@ def _checked_algorithms(algorithms: Any) -> dict[str, Callable[..., Any]]:
     return dict(algorithms)
 
 
-def _checked_folds(ratings: Ratings, folds: Any) -> list[tuple[Ratings, Ratings]]:
+def _checked_folds(ratings: Interactions, folds: Any) -> list[tuple[Any, Any]]:
     if np.isscalar(folds):
         return list(kfold(ratings, whole_number("folds", folds)))
     if not isinstance(folds, Iterable):
         raise ValueError(f"folds is {type(folds).__name__}: give a number, or (train, test) pairs such as kfold makes")
     folds = list(folds)
     for fold in folds:
-        if not (isinstance(fold, (tuple, list)) and [isinstance(part, Ratings) for part in fold] == [True, True]):
+        kind = Ratings if isinstance(ratings, Ratings) else Interactions
+        if not (isinstance(fold, (tuple, list)) and [isinstance(part, kind) for part in fold] == [True, True]):
             raise ValueError(
-                "folds= takes a number or (train, test) pairs of Ratings; a single split is [random_split(…)]"
+                f"folds= takes a number or (train, test) pairs of {kind.__name__}; a single split is [random_split(…)]"
             )
         for part in fold:
             require_same_labels(ratings, part)
@@ -270,7 +273,13 @@ def _checked_folds(ratings: Ratings, folds: Any) -> list[tuple[Ratings, Ratings]
 
 
 def _trial(
-    name: str, algorithm: Callable[..., Any], train: Ratings, test: Ratings, seed: int, clip: bool, score: Score
+    name: str,
+    algorithm: Callable[..., Any],
+    train: Interactions,
+    test: Interactions,
+    seed: int,
+    clip: bool,
+    score: Score,
 ) -> dict[str, float]:
     """Train once and judge it on both parts."""
     prepare = getattr(algorithm, "prepare", None)
@@ -284,13 +293,20 @@ def _trial(
         return diverged
     try:
         started = time.perf_counter()
-        judged = evaluate(predictor, test, clip)
+        errors = _errors(predictor, test, clip)
         spent["test_seconds"] = time.perf_counter() - started
-        learned = evaluate(predictor, train, clip)
+        learned = {f"train_{name}": error for name, error in _errors(predictor, train, clip).items()}
         more = {} if score.name in SCORES else {score.name: score.measure(predictor, test, train)}
     except DivergenceError:
         return diverged
     except ValueError as error:
         raise ValueError(f"{name!r}: {error}") from error
-    errors = {"rmse": judged.rmse, "mae": judged.mae, "train_rmse": learned.rmse, "train_mae": learned.mae}
-    return errors | more | spent
+    return errors | learned | more | spent
+
+
+def _errors(predictor: Predictor, part: Interactions, clip: bool) -> dict[str, float]:
+    """RMSE and MAE; not numbers where there are no values to be off from."""
+    if not isinstance(part, Ratings):
+        return {"rmse": np.nan, "mae": np.nan}
+    scores = evaluate(predictor, part, clip)
+    return {"rmse": scores.rmse, "mae": scores.mae}

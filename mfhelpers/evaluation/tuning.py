@@ -13,7 +13,8 @@ import pandas as pd
 
 from ..algorithms.loop import DivergenceError, interruptions, note_interruption
 from ..data.arguments import whole_number, yes_or_no
-from ..data.ratings import Ratings, require_ratings
+from ..data.interactions import Interactions, require_interactions
+from ..data.ratings import require_ratings
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
 from ..models.metrics import Predictor, Score
@@ -41,7 +42,7 @@ class Choice:
 
 
 def choose(
-    train: Ratings,
+    train: Interactions,
     settings: Mapping[str, Sequence] | Iterable[Mapping[str, Any]],
     fit_one: Callable[..., Predictor],
     *,
@@ -59,7 +60,7 @@ def choose(
 
     Parameters
     ----------
-    train : Ratings
+    train : Ratings, or for a score of lists Interactions
     settings : dict of lists, or list of dicts
         A dict of lists means every combination, ``{"reg": [0.02, 0.1], "n_factors": [10, 40]}``.
     fit_one : function (part, **setting) -> predictor
@@ -73,7 +74,7 @@ def choose(
         Of the inner folds, which are the same for all settings.
     clip : bool
         Limit predictions to the rating scale before they are judged.
-    score : "rmse", "mae" or Score
+    score : "rmse", "mae", a score of `rank` such as "ndcg@20", or Score
         What the best setting is best in; the log has a column of that name.
     progress : bool
         Show a bar for what takes over two seconds.
@@ -87,10 +88,10 @@ def choose(
     ValueError
         If there is no setting, or none could be trained.
     """
-    require_ratings("train", train)
+    score = Score.of(score, clip)
+    (require_ratings if score.needs_values else require_interactions)("train", train)
     if not callable(fit_one):
         raise ValueError(f"fit_one={fit_one!r}: give a function (part, **setting) -> predictor")
-    score = Score.of(score, clip)
     settings = _combined(settings, score.name)
     parts = kfold(
         train, whole_number("folds", folds), whole_number("seed", seed, 0, 2**32 - 1)
@@ -148,7 +149,9 @@ def _combined(settings: Any, score: str) -> list[dict[str, Any]]:
     return settings
 
 
-def _trial(fit_one: Callable[..., Any], part: Ratings, judged: Ratings, setting: dict[str, Any], score: Score) -> float:
+def _trial(
+    fit_one: Callable[..., Any], part: Interactions, judged: Interactions, setting: dict[str, Any], score: Score
+) -> float:
     """Train with one setting on one inner fold, and judge it on what was held out."""
     predictor = trained("fit_one", lambda: fit_one(part, **setting))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from ..data.arguments import (
 from ..data.files import replacing
 from ..data.interactions import Interactions
 from ..data.linear import predicted
-from ..data.ratings import Ratings, require_ratings
+from ..data.ratings import Ratings
 from ..display.notebook import printable
+from .folding import checked, systems
 from .penalty import Penalty
+from .topn import excluded, largest, lists
 
 MOST = 1e18  # in size, of a number: products of two are finite in float32, and squares of predictions in float64
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
@@ -142,39 +145,73 @@ class Factors:
             np.clip(out, *low_and_high(limits), out=out)
         return out.reshape(users.shape)
 
-    def recommend(self, user: int, n: int = 10, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """The `n` items with the highest prediction for one user, best first.
+    def predict_all(self, users: Any) -> np.ndarray:
+        """Predictions of all items for some users, by one matrix product: equal to `predict` up to rounding.
 
         Parameters
         ----------
-        user : int
+        users : int array, shape (n,)
+
+        Returns
+        -------
+        float array, shape (n, n_items)
+        """
+        users = in_range("user", np.atleast_1d(users), self.n_users)
+        scores = self.user_factors[users] @ self.item_factors.T
+        scores += self.item_biases
+        scores += (self.mean + self.user_biases[users])[:, None]
+        return scores
+
+    def recommend(self, user: Any, n: int = 10, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The `n` items with the highest prediction for a user, or for each of several, best first.
+
+        Parameters
+        ----------
+        user : int or int array, shape (m,)
+            A user's list does not depend on who else is asked for.
         n : int
-            How many; fewer come back if fewer are left.
+            How many. One user gets fewer if fewer are left; in the lists of several, -1 stands where nothing is left.
         exclude : Ratings, Interactions or array of item numbers, optional
             What not to show: as `Ratings` or `Interactions`, all that this user has there.
 
         Returns
         -------
-        items, predictions : arrays of equal length
+        items, predictions : arrays of equal shape, (n,) or (m, n)
+            Equal predictions come in the order of item numbers.
 
         Raises
         ------
         ValueError
             For a number out of range, or an `exclude` that is a mask or holds no integers.
         """
-        scores = self.predict(_one("user", user, self.n_users), np.arange(self.n_items))
-        if isinstance(exclude, Interactions):
-            if (exclude.n_users, exclude.n_items) != (self.n_users, self.n_items):
-                raise ValueError(f"exclude={exclude} is numbered otherwise than {self}: give parts of the same ratings")
-            exclude = exclude.items[exclude.users == user]
-        if exclude is not None:
-            listed = isinstance(exclude, (list, tuple, set, range)) or getattr(exclude, "ndim", 0) == 1
-            seen = list(exclude) if listed else []
-            if not listed or any(map(np.ndim, seen)):
-                raise ValueError(f"exclude is {type(exclude).__name__}: give Ratings, or a list of item numbers")
-            if seen:  # an empty list has a type too, float64
-                scores[in_range("item", seen, self.n_items)] = -np.inf
-        return _largest(scores, n)
+        n = whole_number("n", n, 1)
+        users = in_range("user", user, self.n_users)
+        if users.ndim > 1:
+            raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
+        several = np.atleast_1d(users)
+        hidden = excluded(exclude, several, self.n_users, self.n_items)
+        if users.ndim:
+            return lists(several, n, self.n_items, hidden, self._fast(), self.predict)
+        scores = self.predict(int(users), np.arange(self.n_items))
+        if hidden is not None:
+            scores[hidden[1]] = -np.inf
+        return largest(scores, n)
+
+    def _fast(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """All scores of some users in float32, with a bound of their error."""
+        P, Q = (table.astype(np.float32, copy=False) for table in (self.user_factors, self.item_factors))
+        b_i, levels = self.item_biases.astype(np.float32), self.mean + self.user_biases.astype(np.float64)
+        longest, highest = np.linalg.norm(Q.astype(np.float64), axis=1).max(), np.abs(b_i).max()
+        by_item = np.ascontiguousarray(Q.T)
+
+        def fast(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            rows = P[users]
+            scores = rows @ by_item
+            scores += b_i
+            sizes = np.linalg.norm(rows.astype(np.float64), axis=1) * longest + highest + np.abs(levels[users])
+            return scores, 2.0**-22 * (self.n_factors + 8) * sizes
+
+        return fast
 
     def similar_items(self, item: int, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The `n` items whose factors point most nearly the same way, best first.
@@ -196,19 +233,24 @@ class Factors:
         with np.errstate(invalid="ignore", divide="ignore"):
             cosines = self.item_factors @ self.item_factors[item] / (lengths * lengths[item])
         cosines[(lengths == 0) | (np.arange(self.n_items) == item)] = -np.inf
-        return _largest(cosines, n)
+        return largest(cosines, n)
 
-    def fold_in(self, ratings: Ratings, *, reg: float | Penalty, biased: bool = True) -> Factors:
+    def fold_in(
+        self, ratings: Interactions, *, reg: float | Penalty, biased: bool = True,
+        alpha: float | None = None, at_least: float | None = None,
+    ) -> Factors:  # fmt: skip
         """New users, solved for against the items as they stand: nothing else is trained.
 
         Parameters
         ----------
-        ratings : Ratings
+        ratings : Ratings, or with `alpha` Interactions
             Of the new users, numbered from 0, and of the items as they are numbered here.
         reg : float or Penalty
             That which the factors were trained with.
         biased : bool
             Without, the new users get no b_u.
+        alpha, at_least : float, optional
+            Those of `ials`, for its factors: every cell counts, and there are no biases.
 
         Returns
         -------
@@ -223,43 +265,59 @@ class Factors:
         Notes
         -----
         With F the rows [q_i | 1] of what user u rated and e their r - μ - b_i, (p_u, b_u) is
-        (FᵀF + λ n_u^α I)⁻¹ Fᵀe: half a sweep of alternating least squares, for these users alone.
+        (FᵀF + λ n_u^power I)⁻¹ Fᵀe: half a sweep of alternating least squares, for these users alone. With `alpha` it is
+        half a sweep of `ials`.
         """
-        penalty, biased = Penalty.of(reg), yes_or_no("biased", biased)
-        require_ratings("ratings", ratings)
-        if ratings.n_items != self.n_items:
-            raise ValueError(
-                f"{ratings} has {ratings.n_items} items, these factors {self.n_items}: number the items as they are here"
-            )
-        features = self.item_factors.astype(np.float64)
-        weights = np.full(self.n_factors + biased, penalty.reg)
-        if biased:
-            features = np.hstack([features, np.ones((self.n_items, 1))])
-            weights[-1] = penalty.biases
-        penalty.per_rating(ratings.user_counts)  # refuses what is beyond float64
-        offsets = ratings.values.astype(np.float64) - self.mean - self.item_biases[ratings.items]
-        solved = np.zeros((ratings.n_users, len(weights)))
-        by_user = np.argsort(ratings.users, kind="stable")
-        for mine in np.split(by_user, np.cumsum(ratings.user_counts)[:-1]):
-            if len(mine):
-                own = features[ratings.items[mine]]
-                system = own.T @ own + np.diag(weights * len(mine) ** penalty.power)
-                if not weights.all() and np.linalg.matrix_rank(system, hermitian=True) < len(system):
-                    raise ValueError(
-                        f"user {ratings.users[mine[0]]} has {len(mine)} ratings and no unique solution with {penalty}: "
-                        "take a larger reg"
-                    )
-                try:
-                    solved[ratings.users[mine[0]]] = np.linalg.solve(system, own.T @ offsets[mine])
-                except np.linalg.LinAlgError as error:
-                    raise ValueError(
-                        f"{penalty} is lost in rounding for user {ratings.users[mine[0]]}: take more"
-                    ) from error
-        biases = solved[:, -1] if biased else np.zeros(ratings.n_users)
+        penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
+        part = checked(ratings, self.n_items, alpha, at_least)
+        solved = np.zeros((part.n_users, self.n_factors + biased))
+        for system in systems(self, part, penalty, biased, alpha, np.arange(part.n_users)):
+            solved[system.user] = system.solve(system.features.T @ system.targets, penalty)
+        biases = solved[:, -1] if biased else np.zeros(part.n_users)
         if not np.isfinite(solved).all():
-            raise ValueError(f"{penalty} is beyond float64 for {ratings}: take less")
-        trained = ratings.user_counts > 0, self.trained_items
+            raise ValueError(f"{penalty} is beyond float64 for {part}: take less")
+        trained = part.user_counts > 0, self.trained_items
         return Factors(self.mean, biases, self.item_biases, solved[:, : self.n_factors], self.item_factors, *trained)
+
+    def explain(
+        self, item: int, ratings: Interactions, user: int = 0, *, reg: float | Penalty, biased: bool = True,
+        alpha: float | None = None, at_least: float | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """What each rating of a user adds to the prediction of an item.
+
+        Parameters
+        ----------
+        item : int
+        ratings, reg, biased, alpha, at_least
+            As in `fold_in`, whose prediction is taken apart.
+        user : int
+            Their number in `ratings`.
+
+        Returns
+        -------
+        items, contributions : arrays of equal length
+            What the user rated, the largest contribution first. Their sum and μ + b_i are the prediction, exactly.
+
+        Raises
+        ------
+        ValueError
+            As in `fold_in`, and for a number out of range.
+
+        Notes
+        -----
+        The prediction is linear in the ratings: with A the matrix of the user's system, item j's part is fᵢᵀ A⁻¹ fⱼ eⱼ. Y. Hu,
+        Y. Koren, C. Volinsky, Collaborative Filtering for Implicit Feedback Datasets (ICDM 2008), section 5.
+        """
+        penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
+        part = checked(ratings, self.n_items, alpha, at_least)
+        item, user = _one("item", item, self.n_items), _one("user", user, part.n_users)
+        asked = self.item_factors[item].astype(np.float64)
+        asked = np.append(asked, 1.0) if biased else asked
+        for system in systems(self, part, penalty, biased, alpha, np.array([user])):
+            contributions = (system.features @ system.solve(asked, penalty)) * system.targets
+            order = np.argsort(-contributions, kind="stable")
+            return system.items[order], contributions[order]
+        return np.zeros(0, np.int64), np.zeros(0)  # nothing rated, nothing added
 
     # -- comparison ------------------------------------------------------------------------------
 
@@ -366,15 +424,11 @@ def _one(what: str, number: Any, limit: int) -> int:
     return int(in_range(what, number, limit))
 
 
-def _largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The n largest of those scores that are finite, behind their positions, largest first; equal ones by position."""
-    best = np.argsort(-scores, kind="stable")[: whole_number("n", n, 1)]
-    best = best[np.isfinite(scores[best])]
-    return best, scores[best]
+def initial_factors(train: Interactions, n_factors: int, init_std: float, seed: int) -> Factors:
+    """Where training begins: factors from N(0, init_std²), rows of zeros for who has no rating, no biases.
 
-
-def initial_factors(train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:
-    """Where training begins: factors from N(0, init_std²), rows of zeros for who has no rating, no biases."""
+    The mean is that of ratings, and 0 for interactions, which have no values.
+    """
     # twice: drawn, and as they are trained
     require_memory(f"n_factors={n_factors:,} for {train}", 2 * n_factors * (train.n_users + train.n_items))
     rng = np.random.default_rng([seed, 0])
@@ -383,16 +437,17 @@ def initial_factors(train: Ratings, n_factors: int, init_std: float, seed: int) 
     items = rng.normal(0, init_std, (train.n_items, n_factors)) * (train.item_counts > 0)[:, None]
     rated = trained_by(train)
     zeros = np.zeros(train.n_users), np.zeros(train.n_items)
-    return Factors(train.values.mean(dtype=np.float64), *zeros, users, items, *rated)
+    mean = train.values.mean(dtype=np.float64) if isinstance(train, Ratings) else 0.0
+    return Factors(mean, *zeros, users, items, *rated)
 
 
-def trained_by(train: Ratings, start: Factors | None = None) -> tuple[np.ndarray, np.ndarray]:
+def trained_by(train: Interactions, start: Factors | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Which users and items have ratings in `train`, or were trained before, as far as `start` knows."""
     rated = train.user_counts > 0, train.item_counts > 0
     return rated if start is None else (rated[0] | start.known("user"), rated[1] | start.known("item"))
 
 
-def starting_factors(start: Factors | None, train: Ratings, n_factors: int, init_std: float, seed: int) -> Factors:
+def starting_factors(start: Factors | None, train: Interactions, n_factors: int, init_std: float, seed: int) -> Factors:
     """`start`, if a training of so many factors can begin there (a ValueError if not); without one, `initial_factors`."""
     init_std = real_number("init_std", init_std, at_least=0, at_most=1e9)
     if start is None:

@@ -13,6 +13,7 @@ from ..data.interactions import NUMBER_ALIKE
 from ..data.ratings import Ratings, require_ratings
 from .factors import Factors
 from .penalty import Penalty
+from .ranking import rank, ranking_score
 
 # columns of what `choose` and `cross_validate` report
 TAKEN = {"algorithm", "fold", "seed", "rmse", "mae", "train_rmse", "train_mae", "fit_seconds", "test_seconds", "sd",
@@ -58,12 +59,14 @@ class Score:
     measure : function (predictor, test, train) -> float
         `train` is what was trained on: a list of recommendations leaves it out. It gets predictions as they are, not
         limited to the scale.
-    higher_is_better : bool
+    higher_is_better, needs_values : bool
+        Whether `Interactions`, which have no values, are refused.
     """
 
     name: str
-    measure: Callable[[Predictor, Ratings, Ratings], float]
+    measure: Callable[[Predictor, Any, Any], float]
     higher_is_better: bool = False
+    needs_values: bool = False
 
     @property
     def worst(self) -> float:
@@ -72,16 +75,22 @@ class Score:
 
     @classmethod
     def of(cls, score: str | Score, clip: bool) -> Score:
-        """ "rmse" or "mae", of predictions that are limited to the scale or not; a score as it is."""
+        """ "rmse" or "mae", of predictions that are limited to the scale or not, one of `rank`; a score as it is."""
         clip = yes_or_no("clip", clip)
         if isinstance(score, Score):
             if score.name in TAKEN:
                 raise ValueError(f"a score called {score.name!r} would hide a column of results: give it another name")
             return score
+        name, ranked = score, ranking_score(score)
+        if ranked is not None:
+            return cls(name, lambda predictor, test, train: rank(predictor, test, exclude=train, at=ranked)[name], True)
         if not isinstance(score, str) or score not in ("rmse", "mae"):
-            raise ValueError(f"score={score!r}: choose 'rmse' or 'mae', or give a Score(name, measure)")
-        name = score
-        return cls(name, lambda predictor, test, train: getattr(evaluate(predictor, test, clip), name))
+            raise ValueError(
+                f"score={score!r}: choose 'rmse', 'mae', 'auc', 'mrr', 'ndcg@20', 'recall@10', 'precision@5' … "
+                "or give a Score(name, measure)"
+            )
+        measure = lambda predictor, test, train: getattr(evaluate(predictor, test, clip), name)  # noqa: E731
+        return cls(name, measure, needs_values=True)
 
 
 def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False) -> Scores:

@@ -19,8 +19,8 @@ from ..data.arguments import (
     whole_number,
     yes_or_no,
 )  # fmt: skip
+from ..data.interactions import Interactions, require_interactions
 from ..data.linear import CHUNK
-from ..data.ratings import Ratings, require_ratings
 from .factors import MOST, Factors, pairs
 
 
@@ -137,14 +137,14 @@ class MatrixFactorization(nn.Module):
         )
 
     @torch.no_grad()
-    def forget_unseen(self, train: Ratings) -> None:
+    def forget_unseen(self, train: Interactions) -> None:
         """Set the rows of users and items without a rating in `train`, or an earlier training, to zero.
 
         Nothing will train them, and their random start would be added to every prediction. What
         `train` has ratings for is noted in `trained_users` and `trained_items`, and stays when a
         later training has none for it.
         """
-        require_ratings("train", train)
+        require_interactions("train", train)
         for side, ids in (("user", train.users), ("item", train.items)):
             trained = getattr(self, f"trained_{side}s")
             # the model's size and not the ratings': a model may be the larger one

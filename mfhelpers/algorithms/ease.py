@@ -1,0 +1,155 @@
+"""EASE: a regression of every item on all others, in closed form; nothing is factorised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.arguments import in_range, one_of, real_number, require_memory, whole_number
+from ..data.interactions import Interactions
+from ..data.ratings import positives
+from ..display.notebook import printable
+from ..models.factors import pairs
+from ..models.topn import AT_ONCE, excluded, largest, lists
+
+
+def ease(train: Interactions, reg: float = 300.0, *, at_least: float | None = None, space: str = "auto") -> Ease:
+    """Fit EASE: item-item weights B that minimise ‖X - XB‖² + λ‖B‖² with a diagonal of zeros.
+
+    Parameters
+    ----------
+    train : Interactions or Ratings
+        X, 0 and 1; weights of interactions take the place of the 1s.
+    reg : float
+        λ, above 0: the penalty on a whole column, not for each rating. Hundreds suit MovieLens.
+    at_least : float, optional
+        Of `Ratings`, those of so many stars or more are what was chosen; None takes all that is rated.
+    space : {"auto", "items", "users"}
+        Whether the matrix to be inverted has a row for each item or for each user: the same scores. "auto" takes the smaller.
+
+    Returns
+    -------
+    Ease
+        A predictor of scores; 1 is what a chosen cell should have.
+
+    Raises
+    ------
+    ValueError
+        For a λ that is not above 0, or a matrix that does not fit into memory.
+
+    Notes
+    -----
+    H. Steck, Embarrassingly Shallow Autoencoders for Sparse Data (WWW 2019): with P = (XᵀX + λI)⁻¹, B = I - P / diag(P), column
+    by column. With fewer users than items, A = (XXᵀ + λI)⁻¹X is smaller, and P = (I - XᵀA) / λ. Solved in float64, kept in float32.
+    """
+    reg = real_number("reg", reg, above=0)
+    train = positives("train", train, at_least)
+    if one_of("space", space, ("auto", "items", "users")) == "auto":
+        space = "items" if train.n_items <= train.n_users else "users"
+    size = train.n_items if space == "items" else train.n_users
+    require_memory(f"ease for {train}", 3 * size**2 + (0 if space == "items" else train.n_users * train.n_items))
+    chosen: Any = train.to_csr()
+    wide = chosen.astype(np.float64)
+    if space == "items":
+        gram = (wide.T @ wide).toarray()
+        gram[np.diag_indices(size)] += reg
+        inverse = np.linalg.inv(gram)
+        weights = -inverse / np.diag(inverse)
+        weights[np.diag_indices(size)] = 0
+        return Ease(chosen, weights.astype(np.float32))
+    gram = (wide @ wide.T).toarray()
+    gram[np.diag_indices(size)] += reg
+    solved = np.linalg.solve(gram, wide.toarray())
+    rest = 1 - np.asarray((wide * solved).sum(axis=0)).ravel()
+    return Ease(chosen, None, chosen, solved.astype(np.float32), rest)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ease:
+    """What `ease` fits: a score is the sum of the weights of what a user has chosen.
+
+    Attributes
+    ----------
+    chosen : csr_array, shape (n_users, n_items)
+        What the users who are scored have chosen.
+    weights : float32 array, shape (n_items, n_items), or None
+        B, from row to column; None if it was solved by users.
+    trained, solved, rest : csr_array (n, n_items), float32 array (n, n_items), array (n_items,)
+        X, A and λ diag(P) of that solution.
+    """
+
+    chosen: Any
+    weights: np.ndarray | None
+    trained: Any = None
+    solved: Any = None
+    rest: Any = None
+
+    @property
+    def n_users(self) -> int:
+        return self.chosen.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        return self.chosen.shape[1]
+
+    def __repr__(self) -> str:
+        return printable(f"Ease({self.n_users:,} users × {self.n_items:,} items)")
+
+    def predict_all(self, users: Any) -> np.ndarray:
+        """Scores of all items for some users, shape (n, n_items), float32: x B. They do not depend on who else is asked for."""
+        rows = self.chosen[in_range("user", np.atleast_1d(users), self.n_users)]
+        if self.weights is not None:
+            return rows @ self.weights
+        # x B = x - x P / diag(P), and x P = (x - (x Xᵀ) A) / λ
+        own = rows.toarray()
+        return (own - (own - (rows @ self.trained.T) @ self.solved) / self.rest).astype(np.float32)
+
+    def predict(self, users: Any, items: Any) -> np.ndarray:
+        """Scores of the pairs (users[j], items[j]); a ValueError for a number out of range."""
+        users, items = pairs(users, items, self.n_users, self.n_items)
+        asked, places = np.unique(users.ravel(), return_inverse=True)
+        scores, flat = np.empty(users.size, np.float32), items.ravel()
+        rows = max(1, AT_ONCE // self.n_items)
+        for at in range(0, len(asked), rows):
+            mine = (places >= at) & (places < at + rows)
+            scores[mine] = self.predict_all(asked[at : at + rows])[places[mine] - at, flat[mine]]
+        return scores.reshape(users.shape)
+
+    def recommend(self, user: Any, n: int = 10, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The `n` items with the highest score for a user, or for each of several: as `Factors.recommend`."""
+        n, users = whole_number("n", n, 1), in_range("user", user, self.n_users)
+        if users.ndim > 1:
+            raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
+        several = np.atleast_1d(users)
+        hidden = excluded(exclude, several, self.n_users, self.n_items)
+        if users.ndim:
+            exactly = lambda some: (self.predict_all(some), np.zeros(len(some)))  # noqa: E731
+            return lists(several, n, self.n_items, hidden, exactly, self.predict)
+        scores = self.predict_all(several)[0]
+        if hidden is not None:
+            scores[hidden[1]] = -np.inf
+        return largest(scores, n)
+
+    def fold_in(self, interactions: Interactions, *, at_least: float | None = None) -> Ease:
+        """The same weights for other users, numbered from 0, who chose among the same items."""
+        chosen = positives("interactions", interactions, at_least)
+        if chosen.n_items != self.n_items:
+            raise ValueError(
+                f"{interactions} has {chosen.n_items} items, this model {self.n_items}: number them as they are here"
+            )
+        return Ease(chosen.to_csr(), self.weights, self.trained, self.solved, self.rest)
+
+    def explain(self, user: int, item: int) -> tuple[np.ndarray, np.ndarray]:
+        """What of a score comes from where: (items that the user chose, contributions), the largest first. They add up to it."""
+        user, item = (int(in_range(*given)) for given in (("user", user, self.n_users), ("item", item, self.n_items)))
+        row = self.chosen[[user]]
+        if self.weights is not None:
+            column = self.weights[row.indices, item].astype(np.float64)
+        else:
+            others = self.trained[:, row.indices].T @ self.solved[:, item].astype(np.float64)
+            column = np.where(row.indices == item, 0, others / self.rest[item])
+        contributions = row.data * column
+        order = np.argsort(-contributions, kind="stable")
+        return row.indices[order].astype(np.int64), contributions[order]

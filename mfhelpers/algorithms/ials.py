@@ -1,0 +1,283 @@
+"""Implicit alternating least squares: every cell of the matrix counts, and one small product pays for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from ..data.arguments import LARGEST_SEED, one_of, real_number, require_memory, whole_number
+from ..data.interactions import Interactions
+from ..data.ratings import positives
+from ..models.factors import Factors, starting_factors, trained_by
+from ..models.penalty import Penalty
+from .als import EXACT_UP_TO, MAY_RISE, TYPES, Side, divergence_remedy, exact_half, row_dots, row_ratio
+from .loop import DIVERGED, DivergenceError, History, Monitor, Stepper, run
+from .resources import choose_resources
+from .sparse import csr_tensor, no_sparse_products
+
+# Numbers of the other side's table that a block of columns reads, 1 MiB: rows that lie in the second cache are read
+# several times as fast as those of a table of 35 MB.
+IN_SECOND_CACHE = 1 << 18
+
+
+def ials(
+    train: Interactions,
+    n_factors: int = 20,
+    *,
+    alpha: float = 0.2,
+    reg: float | Penalty = 0.02,
+    at_least: float | None = None,
+    sweeps: int = 16,
+    solver: str = "auto",
+    cg_steps: int = 3,
+    start: Factors | None = None,
+    init_std: float = 0.1,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str | torch.device = "auto",
+    threads: int | None = None,
+    valid: Interactions | None = None,
+    patience: int | None = None,
+    watch: Callable[[Factors], Any] | None = None,
+    history: History | None = None,
+    log_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> Factors:
+    """Fit factors to who chose what, by alternating least squares over *all* cells.
+
+    A chosen cell should score 1, and every cell, chosen or not, is drawn towards 0 with the small weight α:
+
+        Σ_chosen c_ui (ŷ_ui - 1)² + α Σ_all ŷ_ui² + λ (Σ_u n_u'^power ‖p_u‖² + Σ_i n_i'^power ‖q_i‖²)
+
+    with n_u' = n_u + α n_items and n_i' = n_i + α n_users: a row takes part in all cells of its own.
+
+    Parameters
+    ----------
+    train : Interactions or Ratings
+        Weights of interactions are the confidences c_ui, without weights all are 1.
+    n_factors : int
+        k, from 1; rankings gain from more of them than ratings do, 64 or 128.
+    alpha : float
+        α, the weight of a cell that nobody chose, above 0. Choose it together with `reg`: both say how much an absence counts.
+    reg : float or Penalty
+        λ. A number is λ for each cell's weight (power 1), as everywhere; there are no biases to be penalised.
+    at_least : float, optional
+        Of `Ratings`, those of so many stars or more are what was chosen; None takes all that is rated.
+    sweeps, solver, cg_steps, start, init_std, seed, dtype
+        As in `als`. A `start` has no mean and no biases, as these factors have none.
+    device, threads, valid, patience, watch, history, log_dir, progress
+        As in `als`. The error is the root of the mean weighted square over all cells, without the penalty; that of `valid`
+        takes its pairs for the chosen ones.
+
+    Returns
+    -------
+    Factors
+        Scores and no ratings: 1 is what a chosen cell should have. Users and items without an interaction have zeros.
+
+    Raises
+    ------
+    ValueError, OSError
+        As in `als`, and for an α that is not above 0.
+    DivergenceError
+        As in `als`.
+
+    Notes
+    -----
+    Row u solves (α QᵀQ + Σ c_ui q_i q_iᵀ + λ n_u'^power I) p_u = Σ c_ui q_i, both sums over what u chose: QᵀQ is one k × k matrix
+    for all users, and what remains costs what the chosen cells cost. Y. Hu, Y. Koren, C. Volinsky, Collaborative
+    Filtering for Implicit Feedback Datasets (ICDM 2008); the objective and the penalty as in S. Rendle, W. Krichene,
+    L. Zhang, Y. Koren, Revisiting the Performance of iALS on Item Recommendation Benchmarks (RecSys 2022). Conjugate
+    gradients: G. Takács, I. Pilászy, D. Tikk (RecSys 2011).
+    """
+    n_factors, sweeps = whole_number("n_factors", n_factors, 1), whole_number("sweeps", sweeps, 1)
+    cg_steps, seed = whole_number("cg_steps", cg_steps, 1), whole_number("seed", seed, 0, LARGEST_SEED)
+    alpha, penalty = real_number("alpha", alpha, above=0), Penalty.of(reg)
+    if one_of("solver", solver, ("auto", "exact", "cg")) == "auto":
+        solver = "exact" if n_factors <= EXACT_UP_TO else "cg"
+    one_of("dtype", dtype, TYPES)
+    train = positives("train", train, at_least)
+    valid = None if valid is None else positives("valid", valid, at_least)
+    monitor = Monitor(train, valid, patience, watch, history, log_dir, progress, rated=False)
+    start = starting_factors(start, train, n_factors, init_std, seed)
+    if start.mean or start.user_biases.any() or start.item_biases.any() or not start.item_factors.any():
+        raise ValueError(
+            f"start={start}: scores have no mean and no biases, and item factors of zero are a saddle; start from ials"
+        )
+    if solver == "exact":
+        numbers = n_factors**2 * max(train.n_users, train.n_items) // 2
+        require_memory(f"n_factors={n_factors:,} with solver='exact' for {train}", numbers, 4)
+    resources = choose_resources(device, threads, len(train), start, no_sparse_products)
+    with resources.scope():
+        steps = None if solver == "exact" else cg_steps
+        cells = _Cells(train, start, alpha, penalty, steps, {"dtype": TYPES[dtype], "device": resources.device})
+        cells.resources = resources
+        cells.settings = {"model": "ials", "n_factors": n_factors, "alpha": alpha, "solver": solver, "sweeps": sweeps,
+                          "seed": seed, **penalty.settings()}  # fmt: skip
+        run(cells, sweeps, monitor)
+        return cells.result()
+
+
+def implicit_objective(factors: Factors, train: Interactions, alpha: float, reg: float | Penalty) -> float:
+    """What `ials` makes small: the weighted squares of all cells plus the penalty, in float64."""
+    penalty = Penalty.of(reg)
+    total = _squares(factors, train, alpha)
+    for table, counts in zip(_tables(factors), _counts(train, alpha), strict=True):
+        total += penalty.reg * float(counts**penalty.power @ np.square(table).sum(axis=1))
+    return total
+
+
+def _tables(factors: Factors) -> tuple[np.ndarray, np.ndarray]:
+    return factors.user_factors.astype(np.float64), factors.item_factors.astype(np.float64)
+
+
+def _counts(train: Interactions, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """n_u' and n_i': the weight of the cells that a row takes part in, each chosen one counted as 1."""
+    return train.user_counts + alpha * train.n_items, train.item_counts + alpha * train.n_users
+
+
+def _squares(factors: Factors, part: Interactions, alpha: float) -> float:
+    """Σ c (ŷ - 1)² over the cells of `part` plus α Σ ŷ² over all; that is the sum of PᵀP ∘ QᵀQ."""
+    users, items = _tables(factors)
+    errors = 1 - factors.predict(part.users, part.items).astype(np.float64)
+    weights = 1.0 if part.weights is None else part.weights
+    return float((weights * errors**2).sum() + alpha * ((users.T @ users) * (items.T @ items)).sum())
+
+
+class _Cells(Stepper):
+    """Both tables of factors and where they stand."""
+
+    unit, measured, limit = "sweep", "RMSE of all cells", float(DIVERGED)
+
+    def __init__(
+        self, train: Interactions, start: Factors, alpha: float, penalty: Penalty, cg_steps: int | None, make: dict
+    ) -> None:
+        self.train, self.start, self.alpha, self.penalty, self.make = train, start, alpha, penalty, make
+        self.x, self.y = (torch.tensor(table, **make) for table in (start.user_factors, start.item_factors))
+        weights = np.ones(len(train), np.float32) if train.weights is None else train.weights
+        chosen: Any = scipy.sparse.csr_array(
+            (weights, (train.users, train.items)), shape=(train.n_users, train.n_items)
+        )
+        flipped = chosen.T.tocsr()
+        penalties = [self._penalty(counts) for counts in _counts(train, alpha)]
+        self.objective, tables = np.inf, zip((chosen, flipped), (flipped, chosen), penalties, strict=True)
+        if cg_steps is None:
+            self.half = exact_half(start.n_factors, max(len(self.x), len(self.y)), make["device"])
+            sides = [Side(w := self._tensor(one), w, penalty.expand(-1, start.n_factors), everywhere=alpha)
+                     for one, _, penalty in tables]  # fmt: skip
+            self.chosen = [sides[0].ones]
+        else:
+            self.half = _conjugate_gradients(cg_steps)
+            sides = [_Blocks(self._columns(other), penalty, alpha) for _, other, penalty in tables]
+            self.chosen = sides[0].blocks
+        self.users, self.items = sides
+
+    def _penalty(self, counts: np.ndarray) -> torch.Tensor:
+        self.penalty.per_rating(np.ceil(counts).astype(np.int64))  # refuses what is beyond float64
+        made = torch.tensor(self.penalty.reg * counts[:, None] ** self.penalty.power, **self.make)
+        if not made.isfinite().all():
+            raise ValueError(f"{self.penalty} is beyond {self.make['dtype']} for these rows: take less")
+        return made
+
+    def _tensor(self, matrix: Any) -> torch.Tensor:
+        ends, columns = (
+            torch.from_numpy(a.astype(np.int32)).to(self.make["device"]) for a in (matrix.indptr, matrix.indices)
+        )
+        return csr_tensor(ends, columns, torch.tensor(matrix.data, **self.make), matrix.shape)
+
+    def _columns(self, other: Any) -> list[torch.Tensor]:
+        """The cells by blocks of columns, made of the rows of the `other` side; a GPU takes all at once."""
+        width = other.shape[0]
+        if self.make["device"].type == "cpu":
+            width = max(64, IN_SECOND_CACHE // self.start.n_factors)
+        return [self._tensor(other[at : at + width].T.tocsr()) for at in range(0, other.shape[0], width)]
+
+    def step(self) -> None:
+        self.x = self.half(self.users, self.x, self.y, False)
+        self.y = self.half(self.items, self.y, self.x, False)
+
+    def check(self, done: int) -> None:
+        """Refuse what no least squares can bring about: an objective that rises."""
+        total, before = self.alpha * _dots(self.x.T @ self.x, self.y.T @ self.y), self.objective
+        for dots, weights, _ in _at_the_chosen(self.chosen, self.x, self.y):
+            total += _dots(weights, (1 - dots.values()).square_())
+        for table, side in ((self.x, self.users), (self.y, self.items)):
+            total += _dots(side.penalty, table.square())
+        self.objective = total
+        if not (np.isfinite(total) and total <= before * (1 + MAY_RISE)):
+            kind = str(self.make["dtype"]).removeprefix("torch.")
+            raise DivergenceError(
+                f"the objective went from {before:.6g} to {total:.6g} by sweep {done}, though every solution "
+                f"lowers it: {self.penalty} in {kind} loses too many digits. {divergence_remedy(kind)}"
+            )
+
+    def measure(self, predictor: Factors, part: Interactions) -> float:
+        weight = (
+            len(part) if part.weights is None else part.weights.sum(dtype=np.float64)
+        ) + self.alpha * part.n_users * part.n_items
+        return float(_squares(predictor, part, self.alpha) / weight) ** 0.5
+
+    def scalars(self) -> dict[str, float]:
+        return {"objective": self.objective}
+
+    def predictor(self) -> Factors:
+        x, y = self.x.cpu().numpy(), self.y.cpu().numpy()
+        return Factors(0.0, np.zeros(len(x), x.dtype), np.zeros(len(y), y.dtype), x, y, *trained_by(self.train))
+
+
+class _Blocks:
+    """The cells of one side by blocks of columns, with the penalty of its rows and the weight of all cells."""
+
+    def __init__(self, blocks: list[torch.Tensor], penalty: torch.Tensor, alpha: float) -> None:
+        self.blocks, self.penalty, self.alpha = blocks, penalty, alpha
+        widest = max(block.shape[1] for block in blocks)
+        self.ones = torch.ones(widest, 1, dtype=penalty.dtype, device=penalty.device)
+
+
+def _at_the_chosen(
+    blocks: list[torch.Tensor], rows: torch.Tensor, other: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """For each block: x · q at the chosen cells, as a sparse matrix of its own, their weights, and the rows q."""
+    at = 0
+    for block in blocks:
+        features = other[at : at + block.shape[1]]
+        yield torch.sparse.sampled_addmm(block, rows, features.T, beta=0), block.values(), features
+        at += block.shape[1]
+
+
+def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
+    def half(side: _Blocks, own: torch.Tensor, other: torch.Tensor, _: bool) -> torch.Tensor:
+        """A few steps towards (α QᵀQ + Σ c q qᵀ + penalty) p = Σ c q, from where the rows stand; no system is formed."""
+        gram, own = side.alpha * (other.T @ other), own.clone()
+        residual = torch.addcmul(own @ gram, side.penalty, own).neg_()
+        for dots, weights, features in _at_the_chosen(side.blocks, own, other):
+            dots.values().neg_().add_(1).mul_(weights)
+            residual.addmm_(dots, features)
+        direction, height = residual.clone(), row_dots(residual, residual)
+        for step in range(steps):
+            pushed, last = torch.addcmul(direction @ gram, side.penalty, direction), step == steps - 1
+            steepness = row_dots(direction, pushed)
+            for dots, weights, features in _at_the_chosen(side.blocks, direction, other):
+                if last:  # how far to go takes the squares alone, and where the next step would start is not asked
+                    dots.values().square_().mul_(weights)
+                    steepness.addmm_(dots, side.ones[: len(features)])
+                else:
+                    dots.values().mul_(weights)
+                    pushed.addmm_(dots, features)
+            length = row_ratio(height, steepness if last else row_dots(direction, pushed))
+            own.addcmul_(length, direction)
+            if not last:
+                residual.addcmul_(length, pushed, value=-1)
+                before, height = height, row_dots(residual, residual)
+                direction.mul_(row_ratio(height, before)).add_(residual)
+        return own
+
+    return half
+
+
+def _dots(a: torch.Tensor, b: torch.Tensor) -> float:
+    return (a * b).sum(dtype=torch.float64).item()

@@ -1,0 +1,239 @@
+"""How good the lists are: precision, recall, nDCG, MRR and AUC over all that a user has not chosen yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.arguments import one_of, real_number, require_one_each, whole_number
+from ..data.interactions import Interactions, require_same_labels
+from ..data.ratings import positives
+from ..display.notebook import printable
+
+AT_ONCE = 1 << 22  # scores in memory at a time: 32 MiB in float64
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RankingScores:
+    """What `rank` measured: ``scores["ndcg@20"]`` is the mean over all users who have test items.
+
+    Attributes
+    ----------
+    by_user : DataFrame
+        A row for each user with test items: their number as index, `n_relevant`, and a column for each score. NaN is an AUC where
+        there is nothing to be told apart.
+    """
+
+    by_user: pd.DataFrame
+
+    @cached_property
+    def names(self) -> list[str]:
+        return [name for name in self.by_user.columns if name != "n_relevant"]
+
+    @property
+    def n_users(self) -> int:
+        """How many users have test items."""
+        return len(self.by_user)
+
+    def __getitem__(self, name: str) -> float:
+        return float(self.by_user[one_of("score", name, self.names)].mean())
+
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Low and high end of a t interval of the mean over users."""
+        return _interval(self.by_user[one_of("score", name, self.names)], level)
+
+    def difference(self, other: RankingScores, name: str, level: float = 0.95) -> tuple[float, float, float]:
+        """Mean, low and high of this score minus the other's, user by user: both must have ranked the same test part."""
+        if not isinstance(other, RankingScores) or not self.by_user.n_relevant.equals(other.by_user.n_relevant):
+            raise ValueError("other are no scores of the same users and test items: rank both on one test part")
+        apart = self.by_user[one_of("score", name, self.names)] - other.by_user[one_of("score", name, other.names)]
+        return float(apart.mean()), *_interval(apart, level)
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """A row for each score: mean over users, and the ends of its interval."""
+        rows = {name: (self[name], *self.interval(name, level)) for name in self.names}
+        return pd.DataFrame.from_dict(rows, "index", columns=["mean", "low", "high"]).rename_axis("score")
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name} {self[name]:.3f}" for name in self.names)
+        return printable(f"RankingScores({self.n_users:,} users: {told})")
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html(border=0, float_format="{:.4f}".format)
+
+
+def rank(
+    predictor: Any,
+    test: Interactions,
+    *,
+    exclude: Interactions | None,
+    at: Iterable[int] = (5, 10, 20),
+    at_least: float | None = None,
+    recall: str = "capped",
+) -> RankingScores:
+    """Let a predictor put all items in order for every user with test items, and judge the lists.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Its predictions decide the order; equal ones come in the order of item numbers, as in `Factors.recommend`. It is
+        asked for whole users, by `predict_all(users)` where it has that.
+    test : Interactions or Ratings
+        What is relevant. Users without any are left out of all means.
+    exclude : Interactions or Ratings, or None
+        What is left out of each user's list: the training part. None leaves out nothing.
+    at : whole numbers
+        Lengths of list to be judged.
+    at_least : float, optional
+        Of test `Ratings`, those of so many stars are relevant; None takes all. The others stay in the list, as misses.
+    recall : {"capped", "all"}
+        What hits are divided by: the most that the list could hold, min(k, n_relevant), or all n_relevant.
+
+    Returns
+    -------
+    RankingScores
+        `precision@k`: hits / k. `recall@k`. `ndcg@k`: Σ 1 / log2(1 + place) over the hits, relative to the best list.
+        `mrr`: 1 / place of the first hit in the whole list. `auc`: the share of pairs of a relevant and another item that
+        are in the right order, a tie counting half.
+
+    Raises
+    ------
+    ValueError
+        If parts are numbered differently, a test pair is in `exclude`, or scores are not finite.
+    """
+    if not callable(getattr(predictor, "predict", None)):
+        raise ValueError(
+            f"predictor is {type(predictor).__name__}: give Factors, a model, or what has predict(users, items)"
+        )
+    lengths = _lengths(at)
+    one_of("recall", recall, ("capped", "all"))
+    relevant = positives("test", test, at_least)
+    sizes = getattr(predictor, "n_users", None), getattr(predictor, "n_items", None)
+    if None not in sizes and sizes != (relevant.n_users, relevant.n_items):
+        raise ValueError(
+            f"predictor knows {sizes[0]} users × {sizes[1]} items, test has {relevant.n_users} × {relevant.n_items}"
+        )
+    if exclude is not None:
+        require_same_labels(relevant, exclude)
+        _require_disjoint(relevant, exclude)
+    users = np.flatnonzero(relevant.user_counts)
+    places, auc = _places(predictor, relevant, exclude, users)
+    counts = relevant.user_counts[users]
+    who = np.repeat(np.arange(len(users)), counts)
+    return RankingScores(
+        pd.DataFrame(_scores(places, who, counts, lengths, recall) | {"auc": auc}, index=pd.Index(users, name="user"))
+    )
+
+
+def _scores(
+    places: np.ndarray, who: np.ndarray, counts: np.ndarray, lengths: Sequence[int], recall: str
+) -> dict[str, np.ndarray]:
+    """Each user's scores, by the places from 1 of their relevant items."""
+    scores: dict[str, np.ndarray] = {"n_relevant": counts}
+    gains = 1 / np.log2(1 + np.arange(1, max(*lengths, counts.max()) + 1))
+    best = np.concatenate([[0], np.cumsum(gains)])
+    for k in lengths:
+        inside = places <= k
+        hits = np.bincount(who[inside], minlength=len(counts))
+        most = np.minimum(k, counts)
+        scores[f"precision@{k}"] = hits / k
+        scores[f"recall@{k}"] = hits / (most if recall == "capped" else counts)
+        gained = np.bincount(who[inside], gains[places[inside] - 1], minlength=len(counts))
+        scores[f"ndcg@{k}"] = gained / best[most]
+    first = np.full(len(counts), places.max(initial=1))
+    np.minimum.at(first, who, places)
+    return scores | {"mrr": 1 / first}
+
+
+def _places(
+    predictor: Any, relevant: Interactions, exclude: Interactions | None, users: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The place, from 1, of each relevant item in its user's list, users in order; and each user's AUC."""
+    n_items, rows = relevant.n_items, max(1, AT_ONCE // relevant.n_items)
+    places, auc = [], []
+    for at in range(0, len(users), rows):
+        some = users[at : at + rows]
+        scores = _scores_of(predictor, some, n_items)
+        n_listed = np.full(len(some), n_items)
+        if exclude is not None:
+            owners, hidden = exclude.items_of(some)
+            scores[owners, hidden] = -np.inf
+            n_listed -= np.bincount(owners, minlength=len(some))
+        owners, wanted = relevant.items_of(some)
+        ends = np.cumsum(np.bincount(owners, minlength=len(some)))
+        for own, mine, n in zip(scores, np.split(wanted, ends[:-1]), n_listed, strict=True):
+            ordered, of_mine = np.sort(own), own[mine]
+            above = n_items - np.searchsorted(ordered, of_mine, "right")
+            alike = n_items - np.searchsorted(ordered, of_mine, "left") - above
+            before = [
+                np.count_nonzero(own[:item] == own[item]) if ties > 1 else 0
+                for item, ties in zip(mine, alike, strict=True)
+            ]
+            places.append(1 + above + before)
+            # Mann and Whitney's count: ranks from below, those of a tie at their mean
+            n_others, ranks = n - len(mine), n - above - (alike - 1) / 2
+            right = ranks.sum() - len(mine) * (len(mine) + 1) / 2
+            auc.append(right / (len(mine) * n_others) if n_others else np.nan)
+    return np.concatenate(places), np.array(auc)
+
+
+def _scores_of(predictor: Any, users: np.ndarray, n_items: int) -> np.ndarray:
+    """All scores of some users, to be written into."""
+    if hasattr(predictor, "predict_all"):
+        scores = np.array(predictor.predict_all(users))
+    else:
+        scores = predictor.predict(np.repeat(users, n_items), np.tile(np.arange(n_items), len(users)))
+        scores = np.asarray(scores.detach().cpu() if hasattr(scores, "detach") else scores)
+        require_one_each("predict", scores.shape, len(users) * n_items)
+        scores = scores.reshape(len(users), n_items).copy()
+    if scores.dtype.kind != "f":
+        scores = scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are not finite")
+    return scores
+
+
+def ranking_score(name: Any) -> tuple[int, ...] | None:
+    """The lengths of list that a score of that name asks for; None for what is no score of `rank`."""
+    found = (
+        re.fullmatch(r"(?:mrr|auc|(?:ndcg|recall|precision)@([1-9][0-9]{0,8}))", name)
+        if isinstance(name, str)
+        else None
+    )
+    return None if found is None else (int(found[1] or 1),)
+
+
+def _lengths(at: Any) -> list[int]:
+    try:
+        lengths = [whole_number("at", k, 1) for k in at]
+    except TypeError as error:
+        raise ValueError(f"at={at!r}: give lengths of lists, such as (5, 10, 20)") from error
+    if not lengths or len(set(lengths)) < len(lengths):
+        raise ValueError(f"at={at!r}: give at least one length, and none twice")
+    return lengths
+
+
+def _require_disjoint(relevant: Interactions, exclude: Interactions) -> None:
+    known, wanted = (part.users * np.int64(part.n_items) + part.items for part in (exclude, relevant))
+    if leaked := int(np.isin(wanted, known).sum()):
+        raise ValueError(
+            f"{leaked:,} of {len(wanted):,} test pairs are in exclude= too, and would never be listed: split one Ratings"
+        )
+
+
+def _interval(values: pd.Series, level: float) -> tuple[float, float]:
+    from scipy import stats
+
+    if not 0 < real_number("level", level) < 1:
+        raise ValueError(f"level={level!r}: choose a share between 0 and 1, such as 0.95")
+    values = values.dropna()
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} users: an interval needs two or more")
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std() / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)

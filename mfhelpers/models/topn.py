@@ -1,0 +1,109 @@
+"""The n best of many scores, row by row: what a list of recommendations shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..data.arguments import in_range, whole_number
+from ..data.interactions import Interactions
+
+AT_ONCE = 1 << 22  # scores in memory at a time: 16 MiB in float32
+GROUP = (
+    16  # the n-th largest of the maxima of so many scores each is found sooner than that of all, and is hardly lower
+)
+
+
+def excluded(exclude: Any, users: np.ndarray, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Where each of the `users` has what, or the same items for all of them: (places, items); None for nothing.
+
+    Raises
+    ------
+    ValueError
+        For what is neither `Interactions` of that size nor a list of item numbers.
+    """
+    if exclude is None:
+        return None
+    if isinstance(exclude, Interactions):
+        if (exclude.n_users, exclude.n_items) != (n_users, n_items):
+            raise ValueError(
+                f"exclude={exclude} is numbered otherwise than these {n_users:,} users × {n_items:,} items: "
+                "give parts of the same ratings"
+            )
+        return exclude.items_of(users)
+    listed = isinstance(exclude, (list, tuple, set, range)) or getattr(exclude, "ndim", 0) == 1
+    seen = list(exclude) if listed else []
+    if not listed or any(map(np.ndim, seen)):
+        raise ValueError(f"exclude is {type(exclude).__name__}: give Ratings, or a list of item numbers")
+    if not seen:  # an empty list has a type too, float64
+        return None
+    seen = np.unique(in_range("item", seen, n_items))
+    return np.repeat(np.arange(len(users)), len(seen)), np.tile(seen, len(users))
+
+
+def largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The n largest of those scores that are finite, behind their positions, largest first; equal ones by position."""
+    best = np.argsort(-scores, kind="stable")[: whole_number("n", n, 1)]
+    best = best[np.isfinite(scores[best])]
+    return best, scores[best]
+
+
+def lists(
+    users: np.ndarray,
+    n: int,
+    n_items: int,
+    hidden: tuple[np.ndarray, np.ndarray] | None,
+    fast: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    exact: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The n best items of each user by the `exact` scores, found by `fast` ones.
+
+    A matrix product rounds otherwise when other rows are in it. So it only proposes: whatever may be among the n best, within
+    its error, is scored again pair by pair, and a list does not depend on who else is asked for.
+
+    Parameters
+    ----------
+    hidden : (places, items) as of `excluded`
+    fast : function of some users, returns (scores (m, n_items), a bound of their error (m,))
+        What it returns is written into.
+    exact : function (users, items) of pairs, returns their scores
+
+    Returns
+    -------
+    items, scores : shape (len(users), n)
+        Best first, equal ones by number; where fewer are left, -1 and -inf.
+    """
+    items = np.full((len(users), n), -1)
+    scores = np.full((len(users), n), -np.inf, exact(users[:1], np.zeros(len(users[:1]), np.int64)).dtype)
+    rows = max(1, AT_ONCE // n_items)
+    for at in range(0, len(users), rows):
+        some = users[at : at + rows]
+        found, error = fast(some)
+        if hidden is not None:
+            first, last = np.searchsorted(hidden[0], [at, at + rows])
+            found[hidden[0][first:last] - at, hidden[1][first:last]] = -np.inf
+        own, proposed = np.divmod(np.flatnonzero(found >= _bounds(found, n, 2 * error)), n_items)
+        again = exact(some[own], proposed)
+        order = np.lexsort((proposed, -again, own))
+        own, proposed, again = own[order], proposed[order], again[order]
+        place = np.arange(len(own)) - np.searchsorted(own, own)  # in the list of its user
+        kept = place < n
+        items[at + own[kept], place[kept]], scores[at + own[kept], place[kept]] = proposed[kept], again[kept]
+    return items, scores
+
+
+def _bounds(scores: np.ndarray, n: int, slack: np.ndarray) -> np.ndarray:
+    """What the n best of each row reach at least, less a slack: the n-th largest of the maxima of its groups. Shape (rows, 1)."""
+    width = scores.shape[1]
+    lowest = np.finfo(scores.dtype).min  # below all that is not hidden
+    groups = width // GROUP
+    if groups < 2 * n:
+        maxima, groups = scores, width
+    else:  # item j is in group j % groups
+        maxima = scores[:, : GROUP * groups].reshape(len(scores), GROUP, groups).max(axis=1)
+    if groups < n:
+        return np.full((len(scores), 1), lowest)
+    nth = np.partition(maxima, groups - n, axis=1)[:, groups - n]
+    return np.maximum(nth - slack, lowest).astype(scores.dtype)[:, None]
