@@ -329,7 +329,7 @@ def test_divergence_is_named_and_leaves_the_model_of_one_epoch_before(tmp_path):
     fit(before, TRAIN, **{**SETTINGS, "epochs": 2})
     assert_equal(model, before)
     assert (
-        torch.load(path)["history"]["train_rmse"][1:]
+        torch.load(path)["history"]["train_error"][1:]
         == history_of(made(), TRAIN, **{**SETTINGS, "epochs": 2}).train_rmse[1:]
     )
 

@@ -269,7 +269,7 @@ def test_svdpp_in_float32_is_float64_to_three_digits():
     ],
 )
 def test_implicit_feedback_that_does_not_fit_is_refused(options, message, monkeypatch):
-    monkeypatch.setattr(least_squares, "_exact", lambda *_: pytest.fail("something was solved"))
+    monkeypatch.setattr(least_squares, "exact_half", lambda *_: pytest.fail("something was solved"))
     with pytest.raises(ValueError, match=message):
         svdpp(KNOWN, **{"n_factors": 3, "implicit": KNOWN, "progress": False} | options)
 
