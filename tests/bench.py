@@ -13,7 +13,6 @@ import contextlib
 import functools
 import importlib.util
 import json
-import multiprocessing
 import os
 import platform
 import subprocess
@@ -27,16 +26,17 @@ if "MFHELPERS_BUSY" not in os.environ:  # that row is about readers who have set
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch are loaded: one thread each
 os.environ.setdefault("MFHELPERS_PROGRESS", "0")
 
+import bench_ranking
 import numpy as np
 import psutil
 import torch
+from measuring import LARGE, in_a_process, large_file, peak, stored, timed
 from scipy.sparse import coo_matrix, csr_matrix
 
 import mfhelpers as mf
 from mfhelpers.data.files import replacing
 
 FOLDS, EPOCHS = 5, 20
-LARGE = {"n_users": 138_493, "n_items": 26_744, "n_ratings": 18_000_000}
 
 
 def main() -> None:
@@ -53,8 +53,9 @@ def main() -> None:
     report = {"machine": machine(), "data": f"{ratings.name}, {ratings.source}", "rows": []}
     print(*(f"{key}: {value}" for key, value in report["machine"].items()), f"data: {report['data']}", sep="\n")
     small = [against_surprise, same_bits, against_a_data_loader, als_against_surprise, als_tuned,
-             svdpp_against_surprise, als_against_peers, on_a_busy_machine]  # fmt: skip
-    for measure in small + ([] if options.small else [large, large_als]):
+             svdpp_against_surprise, als_against_peers, on_a_busy_machine, bench_ranking.small,
+             bench_ranking.ndcg_tuned]  # fmt: skip
+    for measure in small + ([] if options.small else [large, large_als, bench_ranking.large]):
         for row in measure(ratings):
             report["rows"].append(row)
             show(row)
@@ -314,11 +315,7 @@ def cmfrec_sweeps(cg, train, k, sweeps) -> float:
 
 def large_als(_):
     """A sweep at the shape of ML-20M, simulated, and the memory of ours."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ratings.npz"
-        ratings, _ = mf.simulate_ratings(**LARGE)
-        np.savez(path, **{name: getattr(ratings, name) for name in ("users", "items", "values")})
-        del ratings
+    with large_file() as path:
         yield from in_a_process(large_sweeps, path)
         used, falls = in_a_process(large_als_memory, path)
         yield {"what": f"ALS, {LARGE['n_ratings']:,} simulated ratings, k=10: peak memory", "peer": "",
@@ -337,10 +334,6 @@ def large_als_memory(path) -> tuple[float, list[float]]:
     history = mf.History()
     mf.als(stored(path), 10, sweeps=3, history=history)
     return peak(), history.train_rmse
-
-
-def stored(path):
-    return mf.Ratings(**np.load(path), n_users=LARGE["n_users"], n_items=LARGE["n_items"], scale=(1, 5, 1))
 
 
 def large(_):
@@ -370,11 +363,6 @@ def large(_):
                    "wanted": "< 8 GiB, the error falls", "met": bool(ours["peak"] < 8 and falls)}  # fmt: skip
 
 
-def in_a_process(work, path):
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, (path,))
-
-
 def large_ours(path) -> dict:
     torch.set_num_threads(1)
     train = stored(path)
@@ -400,19 +388,6 @@ def large_surprise(path) -> dict:
     setup = time.perf_counter() - started
     seconds, _ = timed(algorithm, trainset)
     return {"epoch": seconds, "setup": setup, "peak": peak()}
-
-
-def peak() -> float:
-    """The most memory that this process has held, in GiB."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
-
-
-def timed(work, *arguments, **options):
-    started = time.perf_counter()
-    result = work(*arguments, **options)
-    return time.perf_counter() - started, result
 
 
 def timed_surprise(train, kind="SVD", **settings):

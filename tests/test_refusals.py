@@ -48,7 +48,9 @@ def test_what_is_no_ratings_is_refused_with_the_way_to_make_them(name, table):
 @pytest.mark.parametrize("name", OF_INTERACTIONS)
 @pytest.mark.parametrize("table", TABLES[:6] + TABLES[7:], ids=lambda table: type(table).__name__)
 def test_what_are_no_interactions_is_refused_with_the_way_to_make_them(name, table):
-    with pytest.raises(ValueError, match=f"is {type(table).__name__}: give Ratings or Interactions; Ratings.from_frame"):
+    with pytest.raises(
+        ValueError, match=f"is {type(table).__name__}: give Ratings or Interactions; Ratings.from_frame"
+    ):
         OF_INTERACTIONS[name](table)
 
 

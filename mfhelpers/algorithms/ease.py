@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 from ..data.arguments import in_range, one_of, real_number, require_memory, whole_number
 from ..data.interactions import Interactions
 from ..data.ratings import positives
 from ..display.notebook import printable
-from ..models.factors import pairs
+from ..models.factors import one_number, pairs
 from ..models.topn import AT_ONCE, excluded, largest, lists
 
 
@@ -58,12 +59,12 @@ def ease(train: Interactions, reg: float = 300.0, *, at_least: float | None = No
         inverse = np.linalg.inv(gram)
         weights = -inverse / np.diag(inverse)
         weights[np.diag_indices(size)] = 0
-        return Ease(chosen, weights.astype(np.float32))
+        return Ease(chosen, weights.astype(np.float32), reg)
     gram = (wide @ wide.T).toarray()
     gram[np.diag_indices(size)] += reg
-    solved = np.linalg.solve(gram, wide.toarray())
+    solved = scipy.linalg.solve(gram, wide.toarray(), assume_a="pos")
     rest = 1 - np.asarray((wide * solved).sum(axis=0)).ravel()
-    return Ease(chosen, None, chosen, solved.astype(np.float32), rest)
+    return Ease(chosen, None, reg, chosen, solved.astype(np.float32), rest)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,12 +77,15 @@ class Ease:
         What the users who are scored have chosen.
     weights : float32 array, shape (n_items, n_items), or None
         B, from row to column; None if it was solved by users.
+    reg : float
+        λ.
     trained, solved, rest : csr_array (n, n_items), float32 array (n, n_items), array (n_items,)
         X, A and λ diag(P) of that solution.
     """
 
     chosen: Any
     weights: np.ndarray | None
+    reg: float
     trained: Any = None
     solved: Any = None
     rest: Any = None
@@ -99,12 +103,17 @@ class Ease:
 
     def predict_all(self, users: Any) -> np.ndarray:
         """Scores of all items for some users, shape (n, n_items), float32: x B. They do not depend on who else is asked for."""
-        rows = self.chosen[in_range("user", np.atleast_1d(users), self.n_users)]
+        users = in_range("user", np.atleast_1d(users), self.n_users)
+        rows = self.chosen[users]
         if self.weights is not None:
             return rows @ self.weights
-        # x B = x - x P / diag(P), and x P = (x - (x Xᵀ) A) / λ
+        # x B = x - x P / diag(P), and λ x P = x - (x Xᵀ) A, which for rows of X itself is λ A
         own = rows.toarray()
-        return (own - (own - (rows @ self.trained.T) @ self.solved) / self.rest).astype(np.float32)
+        if self.chosen is self.trained:
+            left = self.reg * self.solved[users]
+        else:
+            left = own - (rows @ self.trained.T) @ self.solved
+        return (own - left / self.rest).astype(np.float32)
 
     def predict(self, users: Any, items: Any) -> np.ndarray:
         """Scores of the pairs (users[j], items[j]); a ValueError for a number out of range."""
@@ -139,11 +148,11 @@ class Ease:
             raise ValueError(
                 f"{interactions} has {chosen.n_items} items, this model {self.n_items}: number them as they are here"
             )
-        return Ease(chosen.to_csr(), self.weights, self.trained, self.solved, self.rest)
+        return Ease(chosen.to_csr(), self.weights, self.reg, self.trained, self.solved, self.rest)
 
     def explain(self, user: int, item: int) -> tuple[np.ndarray, np.ndarray]:
         """What of a score comes from where: (items that the user chose, contributions), the largest first. They add up to it."""
-        user, item = (int(in_range(*given)) for given in (("user", user, self.n_users), ("item", item, self.n_items)))
+        user, item = one_number("user", user, self.n_users), one_number("item", item, self.n_items)
         row = self.chosen[[user]]
         if self.weights is not None:
             column = self.weights[row.indices, item].astype(np.float64)

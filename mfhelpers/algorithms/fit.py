@@ -32,7 +32,7 @@ from ..data.ratings import Ratings
 from ..models.modules import MatrixFactorization, as_array, modes_kept
 from ..models.penalty import Penalty
 from .checkpoint import Checkpoint, fingerprint, shapes
-from .loop import DIVERGED, TOO_MUCH, History, Monitor, Stepper, run, slower
+from .loop import TOO_MUCH, History, Monitor, Stepper, run, slower
 from .resources import Resources, choose_resources
 
 Optimizer = torch.optim.Optimizer
@@ -237,11 +237,7 @@ class _Training(Stepper):
         self.remedy = TOO_MUCH if largest > 1 and isinstance(self.optimizer, torch.optim.SGD) else slower(self.train)
         self.loss = squared_error
         if settings.loss is not None:
-            self.loss, self.measured, self.limit = (
-                settings.loss,
-                getattr(settings.loss, "name", "loss"),
-                float(DIVERGED),
-            )
+            self.loss, self.measured = settings.loss, getattr(settings.loss, "name", "loss")
         if any(torch.finfo(parameter.dtype).bits < 32 for parameter in model.parameters()):
             self.remedy = "Half precision has three digits: train in float32, as model.float() does."
         # after the optimiser: its first rate is what the scheduler starts from
@@ -565,8 +561,16 @@ def squared_error(model: nn.Module, users: torch.Tensor, items: torch.Tensor, va
 
 @torch.no_grad()
 def _pooled_loss(model: nn.Module, loss: Loss, data: tuple[torch.Tensor, ...]) -> float:
-    batches = zip(*(column.split(EVALUATION_CHUNK) for column in data), strict=True)
-    return sum(loss(model, *batch).item() * len(batch[0]) for batch in batches) / len(data[0])
+    total = 0.0
+    for batch in zip(*(column.split(EVALUATION_CHUNK) for column in data), strict=True):
+        mean = loss(model, *batch)
+        if not isinstance(mean, torch.Tensor) or mean.numel() != 1:
+            got = f"shape {tuple(mean.shape)}" if isinstance(mean, torch.Tensor) else type(mean).__name__
+            raise ValueError(
+                f"loss returned {got}: it must return one number as a tensor, such as a mean() of the batch"
+            )
+        total += mean.item() * len(batch[0])
+    return total / len(data[0])
 
 
 # -- optimisers and schedules ----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ..data.ratings import positives
 from ..models.factors import Factors, starting_factors, trained_by
 from ..models.penalty import Penalty
 from .als import EXACT_UP_TO, MAY_RISE, TYPES, Side, divergence_remedy, exact_half, row_dots, row_ratio
-from .loop import DIVERGED, DivergenceError, History, Monitor, Stepper, run
+from .loop import DivergenceError, History, Monitor, Stepper, run
 from .resources import choose_resources
 from .sparse import csr_tensor, no_sparse_products
 
@@ -84,7 +84,7 @@ def ials(
     ValueError, OSError
         As in `als`, and for an α that is not above 0.
     DivergenceError
-        As in `als`.
+        As in `als`, and where a penalty of zero leaves no unique solution.
 
     Notes
     -----
@@ -96,7 +96,7 @@ def ials(
     """
     n_factors, sweeps = whole_number("n_factors", n_factors, 1), whole_number("sweeps", sweeps, 1)
     cg_steps, seed = whole_number("cg_steps", cg_steps, 1), whole_number("seed", seed, 0, LARGEST_SEED)
-    alpha, penalty = real_number("alpha", alpha, above=0), Penalty.of(reg)
+    alpha, penalty = real_number("alpha", alpha, above=0, at_most=1e9), Penalty.of(reg)
     if one_of("solver", solver, ("auto", "exact", "cg")) == "auto":
         solver = "exact" if n_factors <= EXACT_UP_TO else "cg"
     one_of("dtype", dtype, TYPES)
@@ -151,7 +151,7 @@ def _squares(factors: Factors, part: Interactions, alpha: float) -> float:
 class _Cells(Stepper):
     """Both tables of factors and where they stand."""
 
-    unit, measured, limit = "sweep", "RMSE of all cells", float(DIVERGED)
+    unit, measured = "sweep", "RMSE of all cells"
 
     def __init__(
         self, train: Interactions, start: Factors, alpha: float, penalty: Penalty, cg_steps: int | None, make: dict
@@ -172,7 +172,9 @@ class _Cells(Stepper):
             self.chosen = [sides[0].ones]
         else:
             self.half = _conjugate_gradients(cg_steps)
-            sides = [_Blocks(self._columns(other), penalty, alpha) for _, other, penalty in tables]
+            sides = [
+                _Blocks(self._columns(other), penalty, alpha, np.diff(one.indptr)) for one, other, penalty in tables
+            ]
             self.chosen = sides[0].blocks
         self.users, self.items = sides
 
@@ -180,7 +182,9 @@ class _Cells(Stepper):
         self.penalty.per_rating(np.ceil(counts).astype(np.int64))  # refuses what is beyond float64
         made = torch.tensor(self.penalty.reg * counts[:, None] ** self.penalty.power, **self.make)
         if not made.isfinite().all():
-            raise ValueError(f"{self.penalty} is beyond {self.make['dtype']} for these rows: take less")
+            raise ValueError(
+                f"{self.penalty} is beyond {str(self.make['dtype']).removeprefix('torch.')} for these rows: take less"
+            )
         return made
 
     def _tensor(self, matrix: Any) -> torch.Tensor:
@@ -232,8 +236,9 @@ class _Cells(Stepper):
 class _Blocks:
     """The cells of one side by blocks of columns, with the penalty of its rows and the weight of all cells."""
 
-    def __init__(self, blocks: list[torch.Tensor], penalty: torch.Tensor, alpha: float) -> None:
+    def __init__(self, blocks: list[torch.Tensor], penalty: torch.Tensor, alpha: float, counts: np.ndarray) -> None:
         self.blocks, self.penalty, self.alpha = blocks, penalty, alpha
+        self.cold = torch.from_numpy(np.flatnonzero(counts == 0)).to(penalty.device)
         widest = max(block.shape[1] for block in blocks)
         self.ones = torch.ones(widest, 1, dtype=penalty.dtype, device=penalty.device)
 
@@ -253,6 +258,7 @@ def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
     def half(side: _Blocks, own: torch.Tensor, other: torch.Tensor, _: bool) -> torch.Tensor:
         """A few steps towards (α QᵀQ + Σ c q qᵀ + penalty) p = Σ c q, from where the rows stand; no system is formed."""
         gram, own = side.alpha * (other.T @ other), own.clone()
+        own[side.cold] = 0  # the solution, which a few steps from a start that knew more would only approach
         residual = torch.addcmul(own @ gram, side.penalty, own).neg_()
         for dots, weights, features in _at_the_chosen(side.blocks, own, other):
             dots.values().neg_().add_(1).mul_(weights)

@@ -190,7 +190,6 @@ class Stepper:
     kept = "the factors so far are kept"  # what an interruption says
     setting, remedy = "", "Try a tenth of the learning rate."  # what a divergence blames, and what helps
     measured = "RMSE"  # what `measure` returns
-    limit: float | None = None  # the error beyond which a training has diverged, where there is no scale of stars
     always_judged = False  # whether errors are measured after each step though nobody asked
     converged = False  # to be set when another step would change nothing
     settings: dict[str, Any] = {}  # for the log's table of hyper-parameters
@@ -287,7 +286,8 @@ class _Loop:
     def __init__(self, stepper: Stepper, n: int, monitor: Monitor) -> None:
         self.stepper, self.n, self.monitor, self.history = stepper, n, monitor, monitor.record
         self.judged = stepper.always_judged or monitor.measured
-        self.limit = divergence_limit(monitor.train) if stepper.limit is None else stepper.limit
+        # other errors than stars have no scale: what a training begins with stands for it
+        self.limit = divergence_limit(monitor.train) if stepper.measured == "RMSE" else np.inf
         self.history.measure = stepper.measured
         self.latest, self.spent, self.done = None, 0.0, self.history.epochs
         self.current, self.begun = self.done + 1, False
@@ -353,6 +353,8 @@ class _Loop:
         self.stepper.check(self.done)
         predictor = self.stepper.predictor()
         train_error = self.stepper.measure(predictor, self.monitor.train)
+        if self.limit == np.inf:
+            self.limit = DIVERGED * max(1.0, abs((self.history.train_error or [train_error])[0]))
         if self.done:
             self.require_bounded(train_error)
         valid = [] if self.monitor.valid is None else [self.stepper.measure(predictor, self.monitor.valid)]

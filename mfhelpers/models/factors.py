@@ -209,7 +209,8 @@ class Factors:
             scores = rows @ by_item
             scores += b_i
             sizes = np.linalg.norm(rows.astype(np.float64), axis=1) * longest + highest + np.abs(levels[users])
-            return scores, 2.0**-22 * (self.n_factors + 8) * sizes
+            # 1e-44: what is lost where products are too small for float32
+            return scores, (self.n_factors + 8) * (2.0**-22 * sizes + 1e-44)
 
         return fast
 
@@ -226,7 +227,7 @@ class Factors:
         ValueError
             If nothing was learned of `item`: a row of zeros has no direction.
         """
-        item = _one("item", item, self.n_items)
+        item = one_number("item", item, self.n_items)
         lengths = np.linalg.norm(self.item_factors, axis=1)
         if not lengths[item]:
             raise ValueError(f"item {item} has no factors (k = 0, or it had no ratings), so nothing is similar to it")
@@ -280,18 +281,17 @@ class Factors:
         return Factors(self.mean, biases, self.item_biases, solved[:, : self.n_factors], self.item_factors, *trained)
 
     def explain(
-        self, item: int, ratings: Interactions, user: int = 0, *, reg: float | Penalty, biased: bool = True,
+        self, user: int, item: int, ratings: Interactions, *, reg: float | Penalty, biased: bool = True,
         alpha: float | None = None, at_least: float | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """What each rating of a user adds to the prediction of an item.
 
         Parameters
         ----------
-        item : int
+        user, item : int
+            The user's number is that in `ratings`.
         ratings, reg, biased, alpha, at_least
             As in `fold_in`, whose prediction is taken apart.
-        user : int
-            Their number in `ratings`.
 
         Returns
         -------
@@ -310,7 +310,7 @@ class Factors:
         """
         penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
         part = checked(ratings, self.n_items, alpha, at_least)
-        item, user = _one("item", item, self.n_items), _one("user", user, part.n_users)
+        item, user = one_number("item", item, self.n_items), one_number("user", user, part.n_users)
         asked = self.item_factors[item].astype(np.float64)
         asked = np.append(asked, 1.0) if biased else asked
         for system in systems(self, part, penalty, biased, alpha, np.array([user])):
@@ -418,7 +418,8 @@ def pairs(users: Any, items: Any, n_users: int, n_items: int) -> tuple[np.ndarra
     return users, items
 
 
-def _one(what: str, number: Any, limit: int) -> int:
+def one_number(what: str, number: Any, limit: int) -> int:
+    """`number` as an int within 0 … limit - 1; a ValueError for several, and for what is out of range."""
     if np.ndim(number):
         raise ValueError(f"{what}={number!r}: give one number; a loop over several makes a list for each")
     return int(in_range(what, number, limit))

@@ -39,7 +39,7 @@ class System(NamedTuple):
 def checked(part: Any, n_items: int, alpha: float | None, at_least: float | None) -> Interactions:
     """Ratings, or with `alpha` what of them was chosen; a ValueError for other items than these."""
     if alpha is not None:
-        real_number("alpha", alpha, above=0)
+        real_number("alpha", alpha, above=0, at_most=1e9)
         part = positives("ratings", part, at_least)
     else:
         require_ratings("ratings", part)

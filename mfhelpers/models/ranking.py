@@ -45,7 +45,7 @@ class RankingScores:
         return float(self.by_user[one_of("score", name, self.names)].mean())
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Low and high end of a t interval of the mean over users."""
+        """Low and high end of a t interval of the mean over users; NaN for fewer than two."""
         return _interval(self.by_user[one_of("score", name, self.names)], level)
 
     def difference(self, other: RankingScores, name: str, level: float = 0.95) -> tuple[float, float, float]:
@@ -186,7 +186,9 @@ def _places(
 def _scores_of(predictor: Any, users: np.ndarray, n_items: int) -> np.ndarray:
     """All scores of some users, to be written into."""
     if hasattr(predictor, "predict_all"):
-        scores = np.array(predictor.predict_all(users))
+        scores, shape = np.array(predictor.predict_all(users)), (len(users), n_items)
+        if scores.shape != shape:
+            raise ValueError(f"predict_all returned shape {scores.shape} for {len(users)} users, expected {shape}")
     else:
         scores = predictor.predict(np.repeat(users, n_items), np.tile(np.arange(n_items), len(users)))
         scores = np.asarray(scores.detach().cpu() if hasattr(scores, "detach") else scores)
@@ -234,6 +236,6 @@ def _interval(values: pd.Series, level: float) -> tuple[float, float]:
         raise ValueError(f"level={level!r}: choose a share between 0 and 1, such as 0.95")
     values = values.dropna()
     if len(values) < 2:
-        raise ValueError(f"{len(values)} users: an interval needs two or more")
+        return np.nan, np.nan  # one user scatters about nothing
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std() / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
