@@ -236,7 +236,7 @@ def test_a_history_tells_the_loss_of_a_pair():
         apart = factors.predict(part.users, part.items) - factors.predict(part.users, others)
         assert error == pytest.approx(np.log1p(np.exp(-apart)).mean(), rel=1e-5)
         assert error < np.log(2)
-    with pytest.raises(ValueError, match="this training made pair loss small: see train_error and valid_error"):
+    with pytest.raises(AttributeError, match="this training made the pair loss small: see train_error and valid_error"):
         _ = history.train_rmse
 
 
@@ -310,7 +310,7 @@ def test_squared_errors_by_hand_train_as_fit_without_a_loss(kind, sparse, option
     course = history_of(usual, RATED, VALID, **SETTINGS | options)
     told = history_of(own, RATED, VALID, loss=squared, **SETTINGS | options)
     assert_equal(own, usual)
-    assert told.measure == "loss"
+    assert told.measure == "squared"
     assert told.train_error == pytest.approx(np.square(course.train_rmse), rel=1e-5)
     assert told.valid_error == pytest.approx(np.square(course.valid_rmse), rel=1e-5)
     assert (told.stopped, told.best_epoch) == (course.stopped, course.best_epoch)
@@ -475,3 +475,31 @@ def test_a_checkpoint_belongs_to_its_loss(tmp_path):
     for loss in (squared, PairLoss(RATED)):
         with pytest.raises(ValueError, match="checkpoint belongs to another training: its loss"):
             fit(made(), RATED, loss=loss, checkpoint=path, resume=True, **SETTINGS)
+
+
+def test_a_loss_belongs_to_its_training_part_and_has_a_name_of_its_own(tmp_path):
+    other = TRAIN[TRAIN.items < TRAIN.n_items - 1]
+    fewer = Interactions(other.users, other.items, other.n_users, other.n_items - 1)
+    with pytest.raises(ValueError, match="are not parts of the same interactions"):
+        fit(MatrixFactorization(TRAIN.n_users, TRAIN.n_items), TRAIN, loss=PairLoss(fewer), **SETTINGS)
+    unnamed = lambda model, users, items, values: model(users, items).square().mean()  # noqa: E731
+    with pytest.raises(ValueError, match="this one has none"):
+        fit(
+            MatrixFactorization(TRAIN.n_users, TRAIN.n_items),
+            TRAIN,
+            loss=unnamed,
+            checkpoint=tmp_path / "x",
+            **SETTINGS,
+        )
+    unnamed.name = "RMSE"
+    with pytest.raises(ValueError, match="not 'RMSE', which is of stars"):
+        fit(MatrixFactorization(TRAIN.n_users, TRAIN.n_items), TRAIN, loss=unnamed, **SETTINGS)
+
+
+def test_a_forward_of_another_shape_is_refused_with_a_loss_too():
+    class Column(MatrixFactorization):
+        def forward(self, user, item):
+            return super().forward(user, item)[:, None]
+
+    with pytest.raises(ValueError, match=r"forward returned shape \(2, 1\)"):
+        fit(Column(TRAIN.n_users, TRAIN.n_items), TRAIN, loss=squared, **SETTINGS)

@@ -294,11 +294,12 @@ def test_a_seed_reproduces_and_another_differs():
 KNOWN, HELD_OUT = random_split(CHOSEN, 0.3)
 
 
-def mean_square(factors, part, alpha=0.2) -> float:
-    """The root of the mean weighted square over all cells."""
+def mean_square(factors, part, alpha=0.2, without=None) -> float:
+    """The root of the mean weighted square over all cells, or those that another part does not have."""
     scores, confidence = factors.user_factors @ factors.item_factors.T, dense(part)
     squares = confidence * (scores - 1) ** 2 + alpha * scores**2
-    return float(np.sqrt(squares.sum() / (confidence + alpha).sum()))
+    asked = np.ones(scores.shape, bool) if without is None else dense(without) == 0
+    return float(np.sqrt(squares[asked].sum() / (confidence + alpha)[asked].sum()))
 
 
 @pytest.mark.parametrize("weighted", [True, False])
@@ -310,11 +311,11 @@ def test_a_history_tells_the_error_over_all_cells(weighted):
     assert (history.epochs, history.stopped, history.n_train) == (4, "finished", len(known))
     assert history.measure == "RMSE of all cells"
     assert history.train_error[-1] == pytest.approx(mean_square(got, known), rel=1e-6)
-    assert history.valid_error[-1] == pytest.approx(mean_square(got, held_out), rel=1e-6)
+    assert history.valid_error[-1] == pytest.approx(mean_square(got, held_out, without=known), rel=1e-6)
     assert len(history.train_error) == len(history.valid_error) == len(history.seconds) == 5
     assert "4 epochs: RMSE of all cells" in repr(history)
     for name in ("train_rmse", "valid_rmse"):
-        with pytest.raises(ValueError, match="made RMSE of all cells small: see train_error and valid_error"):
+        with pytest.raises(AttributeError, match="made the RMSE of all cells small: see train_error and valid_error"):
             getattr(history, name)
 
 
@@ -328,7 +329,7 @@ def test_patience_stops_and_returns_the_best():
     got = ials(KNOWN, 20, reg=1e-4, sweeps=100, valid=HELD_OUT, patience=2, history=history, **QUIET)
     assert history.stopped == "early"
     assert history.epochs == history.best_epoch + 2
-    assert mean_square(got, HELD_OUT) == pytest.approx(min(history.valid_error), rel=1e-5)
+    assert mean_square(got, HELD_OUT, without=KNOWN) == pytest.approx(min(history.valid_error), rel=1e-5)
 
 
 def test_ratings_to_validate_on_are_chosen_by_at_least_too():
@@ -479,7 +480,8 @@ EXPLAINED = pytest.mark.parametrize(
 def test_contributions_add_up_to_the_prediction(part, how, penalty):
     rng = np.random.default_rng(0)
     factors = als(TRAIN, 3, **QUIET) if "biased" in how else start_for(part)
-    factors = changed(factors, item_biases=rng.normal(0, 0.3, part.n_items))
+    if "biased" in how:
+        factors = changed(factors, item_biases=rng.normal(0, 0.3, part.n_items))
     chosen = part.to_interactions(how["at_least"]) if "at_least" in how else part
     predicted = factors.fold_in(part, reg=penalty, **how).predict(np.arange(40)[:, None], np.arange(30))
     for user, item in rng.integers(0, (40, 30), (60, 2)):
@@ -549,3 +551,8 @@ def test_newcomers_that_do_not_fit_are_refused(part, options, message, explained
 def test_explain_refuses_numbers_that_are_none(item, user, message):
     with pytest.raises(ValueError, match=message):
         start_for(TRAIN).explain(user, item, TRAIN, reg=1)
+
+
+def test_alpha_belongs_to_factors_without_levels():
+    with pytest.raises(ValueError, match="have a mean or biases, so they rate"):
+        als(RATINGS, 2, sweeps=1, progress=False).fold_in(RATINGS, reg=0.02, alpha=0.2)

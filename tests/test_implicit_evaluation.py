@@ -217,7 +217,7 @@ def test_one_fold_has_a_table_too():
 class Halving(Stepper):
     """Its error halves in each step."""
 
-    measured = "surprise"
+    error_name = "surprise"
 
     def __init__(self, error=8.0, growth=0.5):
         self.error, self.growth = error, growth
@@ -242,7 +242,9 @@ def test_a_history_says_what_its_errors_are():
     assert "surprise 1.000, validation 2.000" in repr(history)
     assert history.plot().get_ylabel() == "surprise"
     for name in ("train_rmse", "valid_rmse"):
-        with pytest.raises(ValueError, match="this training made surprise small: see train_error and valid_error"):
+        with pytest.raises(
+            AttributeError, match="this training made the surprise small: see train_error and valid_error"
+        ):
             getattr(history, name)
 
 

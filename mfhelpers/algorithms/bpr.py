@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.interactions import Interactions, require_interactions
+from ..data.interactions import Interactions, require_interactions, require_same_labels
 from ..data.ratings import positives
 from ..models.factors import Factors
 from ..models.modules import BiasedMatrixFactorization
@@ -76,7 +76,7 @@ class PairLoss:
 
     For ``fit(…, loss=PairLoss(train))``. Each j is drawn evenly among all that the user has not chosen: a draw that may be a
     chosen one would train a pair against itself. Users who have chosen everything have no pair. In evaluation mode the
-    draws are the same each time.
+    draws are the same each time; of a validation part they may be what it holds.
 
     Parameters
     ----------
@@ -87,12 +87,16 @@ class PairLoss:
 
     def __init__(self, train: Interactions) -> None:
         require_interactions("train", train)
-        self.n_items = train.n_items
+        self.n_items, self.train = train.n_items, train
         counts = torch.from_numpy(train.user_counts.copy())
         self.starts, self.left = counts.cumsum(0) - counts, train.n_items - counts
         # the t-th chosen item s of a user has s - t others below it: to be searched user by user
         users, items = (torch.from_numpy(numbers) for numbers in train.items_of(range(train.n_users)))
         self.below = users * self.n_items + items - (torch.arange(len(users)) - self.starts[users])
+
+    def require(self, train: Interactions) -> None:
+        """Called by `fit`: raise ValueError if it trains on other users and items than these."""
+        require_same_labels(self.train, train)
 
     def others(self, users: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """For each user an item that he has not chosen, every one equally likely; users must have one."""

@@ -8,15 +8,23 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from ..data.arguments import in_range, one_of, real_number, require_memory, whole_number
-from ..data.interactions import Interactions
+from ..data.arguments import in_range, one_of, real_number, require_memory
+from ..data.interactions import Interactions, numbers
 from ..data.ratings import positives
 from ..display.notebook import printable
 from ..models.factors import one_number, pairs
-from ..models.topn import AT_ONCE, excluded, largest, lists
+from ..models.topn import AT_ONCE, recommend
+from .resources import choose_resources
 
 
-def ease(train: Interactions, reg: float = 300.0, *, at_least: float | None = None, space: str = "auto") -> Ease:
+def ease(
+    train: Interactions,
+    reg: float = 300.0,
+    *,
+    at_least: float | None = None,
+    space: str = "auto",
+    threads: int | None = None,
+) -> Ease:
     """Fit EASE: item-item weights B that minimise ‖X - XB‖² + λ‖B‖² with a diagonal of zeros.
 
     Parameters
@@ -29,6 +37,8 @@ def ease(train: Interactions, reg: float = 300.0, *, at_least: float | None = No
         Of `Ratings`, those of so many stars or more are what was chosen; None takes all that is rated.
     space : {"auto", "items", "users"}
         Whether the matrix to be inverted has a row for each item or for each user: the same scores. "auto" takes the smaller.
+    threads : int, optional
+        As in `fit`.
 
     Returns
     -------
@@ -38,7 +48,7 @@ def ease(train: Interactions, reg: float = 300.0, *, at_least: float | None = No
     Raises
     ------
     ValueError
-        For a λ that is not above 0, or a matrix that does not fit into memory.
+        For a λ that is not above 0, or is lost in rounding, or a matrix that does not fit into memory.
 
     Notes
     -----
@@ -50,21 +60,31 @@ def ease(train: Interactions, reg: float = 300.0, *, at_least: float | None = No
     if one_of("space", space, ("auto", "items", "users")) == "auto":
         space = "items" if train.n_items <= train.n_users else "users"
     size = train.n_items if space == "items" else train.n_users
-    require_memory(f"ease for {train}", 3 * size**2 + (0 if space == "items" else train.n_users * train.n_items))
+    dense = 2 * size * size if space == "items" else 3 * train.n_users * train.n_items
+    require_memory(f"ease for {train}", 3 * size**2 + dense)
     chosen: Any = train.to_csr()
     wide = chosen.astype(np.float64)
-    if space == "items":
-        gram = (wide.T @ wide).toarray()
-        gram[np.diag_indices(size)] += reg
-        inverse = np.linalg.inv(gram)
-        weights = -inverse / np.diag(inverse)
-        weights[np.diag_indices(size)] = 0
-        return Ease(chosen, weights.astype(np.float32), reg)
-    gram = (wide @ wide.T).toarray()
+    gram = (wide.T @ wide if space == "items" else wide @ wide.T).toarray()
     gram[np.diag_indices(size)] += reg
-    solved = scipy.linalg.solve(gram, wide.toarray(), assume_a="pos")
+    with choose_resources("cpu", threads, size * size).scope(blas=True):
+        if space == "items":
+            inverse = _solved(gram, np.eye(size), reg)
+            weights = -inverse / np.diag(inverse)
+            weights[np.diag_indices(size)] = 0
+            return Ease(chosen, weights.astype(np.float32), reg)
+        solved = _solved(gram, wide.toarray(), reg)
     rest = 1 - np.asarray((wide * solved).sum(axis=0)).ravel()
     return Ease(chosen, None, reg, chosen, solved.astype(np.float32), rest)
+
+
+def _solved(gram: np.ndarray, right: np.ndarray, reg: float) -> np.ndarray:
+    try:
+        solved: Any = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, overwrite_a=True), right)
+    except np.linalg.LinAlgError:
+        solved = np.full(1, np.nan)
+    if not np.isfinite(solved).all():
+        raise ValueError(f"reg={reg:g} is lost in rounding beside what was chosen: take more")
+    return solved
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,7 +123,9 @@ class Ease:
 
     def predict_all(self, users: Any) -> np.ndarray:
         """Scores of all items for some users, shape (n, n_items), float32: x B. They do not depend on who else is asked for."""
-        users = in_range("user", np.atleast_1d(users), self.n_users)
+        users = in_range("user", np.atleast_1d(numbers(users)), self.n_users)
+        if users.ndim > 1:
+            raise ValueError(f"users has shape {users.shape}: give a list of numbers")
         rows = self.chosen[users]
         if self.weights is not None:
             return rows @ self.weights
@@ -119,27 +141,17 @@ class Ease:
         """Scores of the pairs (users[j], items[j]); a ValueError for a number out of range."""
         users, items = pairs(users, items, self.n_users, self.n_items)
         asked, places = np.unique(users.ravel(), return_inverse=True)
-        scores, flat = np.empty(users.size, np.float32), items.ravel()
-        rows = max(1, AT_ONCE // self.n_items)
+        order, scores, flat = np.argsort(places, kind="stable"), np.empty(users.size, np.float32), items.ravel()
+        rows, ends = max(1, AT_ONCE // self.n_items), np.cumsum(np.bincount(places))
         for at in range(0, len(asked), rows):
-            mine = (places >= at) & (places < at + rows)
+            mine = order[ends[at - 1] if at else 0 : ends[min(at + rows, len(asked)) - 1]]
             scores[mine] = self.predict_all(asked[at : at + rows])[places[mine] - at, flat[mine]]
         return scores.reshape(users.shape)
 
     def recommend(self, user: Any, n: int = 10, exclude: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """The `n` items with the highest score for a user, or for each of several: as `Factors.recommend`."""
-        n, users = whole_number("n", n, 1), in_range("user", user, self.n_users)
-        if users.ndim > 1:
-            raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
-        several = np.atleast_1d(users)
-        hidden = excluded(exclude, several, self.n_users, self.n_items)
-        if users.ndim:
-            exactly = lambda some: (self.predict_all(some), np.zeros(len(some)))  # noqa: E731
-            return lists(several, n, self.n_items, hidden, exactly, self.predict)
-        scores = self.predict_all(several)[0]
-        if hidden is not None:
-            scores[hidden[1]] = -np.inf
-        return largest(scores, n)
+        exactly = lambda some: (self.predict_all(some), np.zeros(len(some)))  # noqa: E731
+        return recommend(user, n, exclude, (self.n_users, self.n_items), exactly, self.predict)
 
     def fold_in(self, interactions: Interactions, *, at_least: float | None = None) -> Ease:
         """The same weights for other users, numbered from 0, who chose among the same items."""

@@ -87,7 +87,7 @@ def fit(
         Judged after every epoch and never trained on.
     loss : function (model, users, items, values) -> mean loss of a batch, optional
         Instead of the mean squared error; of interactions the values are the weights. The history's errors are then
-        its mean over all ratings, and its `measure` the function's `name`, if it has one. `mf.bpr` trains with one.
+        its mean over all ratings, and its `measure` the function's `name`. `mf.bpr` trains with one.
     epochs : int
         At most so many.
     batch_size : int
@@ -149,11 +149,12 @@ def fit(
         When `log_dir` cannot be written, or the checkpoint: before anything is trained, or with `patience` after
         restoring the best epoch.
     DivergenceError
-        When the training RMSE stops being a number or exceeds 100 times the rating scale; the
+        When the training RMSE stops being a number or exceeds 100 times the rating scale, or the mean of a `loss`
+        100 times the first one (at least 1); the
         message names epoch, learning rate and error. The model is left as it was one epoch before.
     """
-    if loss is not None and not callable(loss):
-        raise ValueError(f"loss={loss!r}: give a function (model, users, items, values) -> mean loss of a batch")
+    if loss is not None:
+        _require_loss(loss, train, checkpoint)
     monitor = Monitor(train, valid, patience, watch, history, log_dir, progress, rated=loss is None)
     settings = Settings(epochs, batch_size, optimizer, lr, Penalty.of(reg), schedule, schedule_every, seed, loss)
     settings.require_fit(model, monitor)
@@ -237,7 +238,8 @@ class _Training(Stepper):
         self.remedy = TOO_MUCH if largest > 1 and isinstance(self.optimizer, torch.optim.SGD) else slower(self.train)
         self.loss = squared_error
         if settings.loss is not None:
-            self.loss, self.measured = settings.loss, getattr(settings.loss, "name", "loss")
+            self.loss, self.error_name = settings.loss, _loss_name(settings.loss)
+            self.remedy = "Try a tenth of the learning rate."
         if any(torch.finfo(parameter.dtype).bits < 32 for parameter in model.parameters()):
             self.remedy = "Half precision has three digits: train in float32, as model.float() does."
         # after the optimiser: its first rate is what the scheduler starts from
@@ -260,6 +262,11 @@ class _Training(Stepper):
         model: Any = self.model
         train = self.train
         _require_penalised(model, self.shares, self.data)
+        if self.how.loss is not None:  # else the first errors show the shape
+            with modes_kept(model), torch.no_grad():
+                model.eval()
+                some = [column[:2] for column in self.data]
+                require_one_each("forward", model(*some[:2]).shape, len(some[0]))
         if getattr(model, "mean_from_train", False) and isinstance(train, Ratings):
             model.mean.fill_(float(train.values.mean(dtype="float64")))
             model.mean_from_train = torch.zeros_like(model.mean, dtype=torch.bool)
@@ -373,7 +380,7 @@ class _Training(Stepper):
         return {"model": type(self.model).__name__, "shapes": shapes(self.model.state_dict()),
                 "dropout": [part.p for part in self.model.modules() if isinstance(part, nn.Dropout)],
                 "data": [fingerprint(part) for part in (self.train, self.valid) if part is not None],
-                "batch_size": self.how.batch_size, "seed": self.how.seed, "loss": self.measured,
+                "batch_size": self.how.batch_size, "seed": self.how.seed, "loss": self.error_name,
                 "reg": dataclasses.astuple(self.how.penalty), "schedule": type(scheduler).__name__,
                 "optimizer": type(self.optimizer).__name__, "early stopping": self.early_stopping,
                 **settings, **schedule}  # fmt: skip
@@ -552,6 +559,25 @@ def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
         require_one_each("forward", predicted.shape, len(values))
         total += (predicted - values).square().sum().item()
     return (total / len(data[2])) ** 0.5
+
+
+def _loss_name(loss: Loss) -> str:
+    return getattr(loss, "name", getattr(loss, "__name__", "loss").replace("<lambda>", "loss"))
+
+
+def _require_loss(loss: Any, train: Any, checkpoint: Any) -> None:
+    """Refuse what is no loss, one that cannot be told from others, and one of another training part."""
+    if not callable(loss):
+        raise ValueError(f"loss={loss!r}: give a function (model, users, items, values) -> mean loss of a batch")
+    name = _loss_name(loss)
+    if not isinstance(name, str) or name == "RMSE":
+        raise ValueError(f"loss has the name {name!r}: give it a text of its own, and not 'RMSE', which is of stars")
+    if checkpoint is not None and name == "loss":
+        raise ValueError(
+            "checkpoint= tells losses by their names, and this one has none: write it with def, or set its .name"
+        )
+    if hasattr(loss, "require"):
+        loss.require(train)
 
 
 def squared_error(model: nn.Module, users: torch.Tensor, items: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

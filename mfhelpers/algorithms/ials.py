@@ -18,7 +18,7 @@ from ..models.penalty import Penalty
 from .als import EXACT_UP_TO, MAY_RISE, TYPES, Side, divergence_remedy, exact_half, row_dots, row_ratio
 from .loop import DivergenceError, History, Monitor, Stepper, run
 from .resources import choose_resources
-from .sparse import csr_tensor, no_sparse_products
+from .sparse import LANES, csr_tensor, no_sparse_products
 
 # Numbers of the other side's table that a block of columns reads, 1 MiB: rows that lie in the second cache are read
 # several times as fast as those of a table of 35 MB.
@@ -72,7 +72,8 @@ def ials(
         As in `als`. A `start` has no mean and no biases, as these factors have none.
     device, threads, valid, patience, watch, history, log_dir, progress
         As in `als`. The error is the root of the mean weighted square over all cells, without the penalty; that of `valid`
-        takes its pairs for the chosen ones.
+        is over the cells outside `train`, with its pairs for the chosen ones. It is lowest long before the lists are best:
+        to choose by those, `watch` with `rank`, or `choose` with ``score="ndcg@20"``.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def _counts(train: Interactions, alpha: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _squares(factors: Factors, part: Interactions, alpha: float) -> float:
-    """Σ c (ŷ - 1)² over the cells of `part` plus α Σ ŷ² over all; that is the sum of PᵀP ∘ QᵀQ."""
+    """Σ c (ŷ - 1)² over the cells of `part` plus α Σ ŷ² over all: the last is the sum of PᵀP ∘ QᵀQ."""
     users, items = _tables(factors)
     errors = 1 - factors.predict(part.users, part.items).astype(np.float64)
     weights = 1.0 if part.weights is None else part.weights
@@ -151,29 +152,36 @@ def _squares(factors: Factors, part: Interactions, alpha: float) -> float:
 class _Cells(Stepper):
     """Both tables of factors and where they stand."""
 
-    unit, measured = "sweep", "RMSE of all cells"
+    unit, error_name = "sweep", "RMSE of all cells"
 
     def __init__(
         self, train: Interactions, start: Factors, alpha: float, penalty: Penalty, cg_steps: int | None, make: dict
     ) -> None:
         self.train, self.start, self.alpha, self.penalty, self.make = train, start, alpha, penalty, make
-        self.x, self.y = (torch.tensor(table, **make) for table in (start.user_factors, start.item_factors))
+        tables = start.user_factors, start.item_factors
+        # columns of zeros, which stay zeros, make the sparse products of conjugate gradients faster
+        more = -start.n_factors % LANES if cg_steps is not None else 0
+        self.x, self.y = (torch.nn.functional.pad(torch.tensor(table, **make), (0, more)) for table in tables)
         weights = np.ones(len(train), np.float32) if train.weights is None else train.weights
         chosen: Any = scipy.sparse.csr_array(
             (weights, (train.users, train.items)), shape=(train.n_users, train.n_items)
         )
         flipped = chosen.T.tocsr()
         penalties = [self._penalty(counts) for counts in _counts(train, alpha)]
-        self.objective, tables = np.inf, zip((chosen, flipped), (flipped, chosen), penalties, strict=True)
+        self.objective, self.squares, by_side = (
+            np.inf,
+            np.inf,
+            zip((chosen, flipped), (flipped, chosen), penalties, strict=True),
+        )
         if cg_steps is None:
             self.half = exact_half(start.n_factors, max(len(self.x), len(self.y)), make["device"])
             sides = [Side(w := self._tensor(one), w, penalty.expand(-1, start.n_factors), everywhere=alpha)
-                     for one, _, penalty in tables]  # fmt: skip
+                     for one, _, penalty in by_side]  # fmt: skip
             self.chosen = [sides[0].ones]
         else:
             self.half = _conjugate_gradients(cg_steps)
             sides = [
-                _Blocks(self._columns(other), penalty, alpha, np.diff(one.indptr)) for one, other, penalty in tables
+                _Blocks(self._columns(other), penalty, alpha, np.diff(one.indptr)) for one, other, penalty in by_side
             ]
             self.chosen = sides[0].blocks
         self.users, self.items = sides
@@ -197,7 +205,9 @@ class _Cells(Stepper):
         """The cells by blocks of columns, made of the rows of the `other` side; a GPU takes all at once."""
         width = other.shape[0]
         if self.make["device"].type == "cpu":
-            width = max(64, IN_SECOND_CACHE // self.start.n_factors)
+            # a block has an entry for every row, whether it has cells or not
+            least = other.shape[0] * other.shape[1] // max(1, other.nnz)
+            width = max(64, least, IN_SECOND_CACHE // self.x.shape[1])
         return [self._tensor(other[at : at + width].T.tocsr()) for at in range(0, other.shape[0], width)]
 
     def step(self) -> None:
@@ -209,6 +219,7 @@ class _Cells(Stepper):
         total, before = self.alpha * _dots(self.x.T @ self.x, self.y.T @ self.y), self.objective
         for dots, weights, _ in _at_the_chosen(self.chosen, self.x, self.y):
             total += _dots(weights, (1 - dots.values()).square_())
+        self.squares = total
         for table, side in ((self.x, self.users), (self.y, self.items)):
             total += _dots(side.penalty, table.square())
         self.objective = total
@@ -220,16 +231,21 @@ class _Cells(Stepper):
             )
 
     def measure(self, predictor: Factors, part: Interactions) -> float:
+        """Over all cells; of another part than the one that was trained, over the cells outside that."""
         weight = (
             len(part) if part.weights is None else part.weights.sum(dtype=np.float64)
         ) + self.alpha * part.n_users * part.n_items
-        return float(_squares(predictor, part, self.alpha) / weight) ** 0.5
+        squares = self.squares if part is self.train else _squares(predictor, part, self.alpha)
+        if part is not self.train:
+            known = predictor.predict(self.train.users, self.train.items).astype(np.float64)
+            squares, weight = squares - self.alpha * float(known @ known), weight - self.alpha * len(known)
+        return max(0.0, squares / weight) ** 0.5
 
     def scalars(self) -> dict[str, float]:
         return {"objective": self.objective}
 
     def predictor(self) -> Factors:
-        x, y = self.x.cpu().numpy(), self.y.cpu().numpy()
+        x, y = (table[:, : self.start.n_factors].cpu().numpy() for table in (self.x, self.y))
         return Factors(0.0, np.zeros(len(x), x.dtype), np.zeros(len(y), y.dtype), x, y, *trained_by(self.train))
 
 

@@ -100,7 +100,7 @@ class History:
 
     def _require_stars(self) -> None:
         if self.measure != "RMSE":
-            raise ValueError(f"this training made {self.measure} small: see train_error and valid_error")
+            raise AttributeError(f"this training made the {self.measure} small: see train_error and valid_error")
 
     @property
     def epochs(self) -> int:
@@ -189,7 +189,7 @@ class Stepper:
     unit = "epoch"  # or sweep: how messages call a step
     kept = "the factors so far are kept"  # what an interruption says
     setting, remedy = "", "Try a tenth of the learning rate."  # what a divergence blames, and what helps
-    measured = "RMSE"  # what `measure` returns
+    error_name = "RMSE"  # what `measure` returns
     always_judged = False  # whether errors are measured after each step though nobody asked
     converged = False  # to be set when another step would change nothing
     settings: dict[str, Any] = {}  # for the log's table of hyper-parameters
@@ -214,7 +214,7 @@ class Stepper:
         self.check(done)
 
     def measure(self, predictor: Any, part: Ratings) -> float:
-        """The error, as `measured` calls it, on the training or the validation ratings."""
+        """The error, as `error_name` calls it, on the training or the validation ratings."""
         return rmse(predictor, part)
 
     # -- what a log shows -----------------------------------------------------------------------------
@@ -260,7 +260,8 @@ def run(stepper: Stepper, n: int, monitor: Monitor) -> History:
     Raises
     ------
     DivergenceError
-        When errors stop being numbers or exceed 100 times the rating scale; the history ends one step before.
+        When errors stop being numbers or exceed 100 times the rating scale, or where there is none 100 times the first
+        error (at least 1); the history ends one step before.
     """
     loop = _Loop(stepper, n, monitor)
     bar = progress_bar(show=monitor.progress, initial=loop.done, total=n, unit=stepper.unit)
@@ -287,8 +288,8 @@ class _Loop:
         self.stepper, self.n, self.monitor, self.history = stepper, n, monitor, monitor.record
         self.judged = stepper.always_judged or monitor.measured
         # other errors than stars have no scale: what a training begins with stands for it
-        self.limit = divergence_limit(monitor.train) if stepper.measured == "RMSE" else np.inf
-        self.history.measure = stepper.measured
+        self.limit = divergence_limit(monitor.train) if stepper.error_name == "RMSE" else np.inf
+        self.history.measure = stepper.error_name
         self.latest, self.spent, self.done = None, 0.0, self.history.epochs
         self.current, self.begun = self.done + 1, False
         self.resumed, self.history.stopped = bool(self.history.train_error), "running"

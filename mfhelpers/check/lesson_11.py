@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,12 @@ def _expected(same: Together, answer: Callable, scores: np.ndarray, relevant: np
                 (sure + share) / k,
             "These are expected hits: precision divides them by k.": right * k,
             "Divided by the number of relevant films: that is recall.": right * k / max(1, relevant.sum()),
+            "Divided by the smaller of k and the number of relevant films: precision divides by k.":
+                right * k / max(1, min(k, relevant.sum())),
+            "Only as many hits as relevant films among all are expected, whatever the scores: films above the limit are sure.":
+                relevant.mean(),
+            "The places are those of k films, less those above the limit: here all k went to the tied ones.":
+                min(1.0, (sure + k * share) / k),
             "The best of all orders and the worst, halved? Orders in between are not spread evenly.":
                 (in_order(~relevant) + in_order(relevant)) / 2,
             "Is the list sorted from the lowest score?": relevant[np.argsort(scores, kind="stable")][:k].sum() / k,
@@ -107,6 +114,12 @@ def _ndcg(same: Together, answer: Callable, listed: np.ndarray, relevant: np.nda
                 best_of(hits, distinct),
             "The best list is not full of hits where fewer than k films are relevant: min(k, number).": dcg(hits) / gains[:k].sum(),
             "The best list holds k films at most: min(k, number).": dcg(hits) / gains[: len(relevant)].sum(),
+            "The best list may be longer than yours: min(k, number of relevant films) hits, also where the list has fewer films.":
+                dcg(hits) / gains[: max(1, min(most, len(listed)))].sum(),
+            "Cut off at 1, the two bugs are only hidden: count a film once, and compare with min(k, number) hits.":
+                min(1.0, best_of(twice, distinct)),
+            "Cut off at 1, a film that comes twice is only hidden: its first place alone is a hit.":
+                min(1.0, dcg(twice) / gains[:most].sum()),
             "Those that come again were taken out, and the list closed up: others moved to better places. A repetition keeps its place.":
                 dcg(closed) / gains[:most].sum(),
             "This is the sum of gains: divide by that of the best list.": dcg(hits),
@@ -172,6 +185,12 @@ def _row(
             "Confidences squared: they multiply the square of the error, once.":
                 row((own.T * confidences**2) @ own + alpha * gram, aim=own.T @ confidences**2),
             "The cells that were not chosen are missing: α QᵀQ.": row(weighed),
+            "Confidences squared: (c q)(c q)ᵀ has them twice, where they multiply the square of the error once.":
+                row((own.T * confidences**2) @ own + alpha * gram),
+            "1 + c, as in Hu's paper? Here the confidence of a chosen cell is c itself.":
+                row(weighed + plain + alpha * gram, aim=aims + ones),
+            "λ n' belongs on the diagonal: reg * n_cells alone is added to every place, times np.eye to the diagonal.":
+                _everywhere(weighed + alpha * gram, reg * n_cells, aims),
             "QᵀQ without α: an empty cell counts little.": row(weighed + gram),
             "α over the films that were not chosen alone? The sum goes over all: α QᵀQ as a whole.":
                 row(weighed + alpha * (gram - plain)),
@@ -194,6 +213,13 @@ def _row(
         },
         cause="Set the gradient to 0 by hand for k = 1: Σ c q (q p - 1) over the chosen, α Σ q (q p) over all, λ n' p.",
     )  # fmt: skip
+
+
+def _everywhere(matrix: np.ndarray, penalty: float, aim: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(matrix + penalty, aim)
+    except np.linalg.LinAlgError:
+        return np.full(len(aim), np.nan)
 
 
 @exercise(4, "bug hunt: pairs against oneself", found=10)
@@ -287,7 +313,21 @@ def a_new_user_without_the_large_matrix(new_scores: Callable, seed: int = 0) -> 
             x = np.zeros(X.shape[1]) if number == 1 else x
             kind = {0: "the second user of the table", 1: "somebody who chose nothing"}.get(number, "somebody new")
             _new_scores(same, new_scores, X, x, rng.uniform(0.5, 4), f"the scores of {kind}")
+    _small_matrices(new_scores, np.random.default_rng(seed))
     return "a user of the table, an empty row, 18 new users"
+
+
+def _small_matrices(answer: Callable, rng: np.random.Generator) -> None:
+    """Three users and 1,500 films: a matrix of items × items has two million numbers."""
+    X, x = ((rng.random(shape) < 0.1).astype(float) for shape in ((3, 1500), 1500))
+    tracemalloc.start()
+    try:
+        answer(X, x, 2.0)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    require(most < 8 * 1500**2, "the memory for 3 users and 1,500 films", "less than a megabyte", f"{most / 1e6:.0f} megabytes",
+            "A matrix of items × items was made: x Xᵀ and A have a row or a column for each user instead.")  # fmt: skip
 
 
 def _new_scores(same: Together, answer: Callable, X: np.ndarray, x: np.ndarray, reg: float, what: str) -> None:
@@ -321,11 +361,18 @@ def _new_scores(same: Together, answer: Callable, X: np.ndarray, x: np.ndarray, 
                 "1 - Σ X∘A, not Σ X∘A.": x - left / (1 - rest),
                 "Multiplied where it is divided: by 1 - Σ X∘A.": x - left * rest,
                 "Without λ on the diagonal of X Xᵀ.": _without_lambda(X, x),
-                "What was chosen is set to 0 or -inf here: the scores of all films are asked for.": np.where(x > 0, 0, x @ B),
+                "The sign: what the diagonal takes off is subtracted from x.": x + left / rest,
+                "λ is missing in A: (X Xᵀ + λ I)⁻¹ X.": _with_another_lambda(X, x, 1.0),
+                "What was chosen is set to 0 here: the scores of all films are asked for.": np.where(x > 0, 0, x @ B),
                 "What was chosen is set to -inf here: the scores of all films are asked for.": np.where(x > 0, -np.inf, x @ B),
             },
             cause="By hand: x B = x - x P / diag(P). Put λ x P = x - (x Xᵀ) A and λ P_jj = 1 - Σ_u X_uj A_uj into it.",
         )  # fmt: skip
+
+
+def _with_another_lambda(X: np.ndarray, x: np.ndarray, reg: float) -> np.ndarray:
+    A = np.linalg.solve(X @ X.T + reg * np.eye(len(X)), X)
+    return x - (x - (x @ X.T) @ A) / (1 - (X * A).sum(axis=0))
 
 
 def _without_lambda(X: np.ndarray, x: np.ndarray) -> np.ndarray:

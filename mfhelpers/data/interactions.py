@@ -125,6 +125,9 @@ class Interactions:
                 f"{type(self).__name__}.from_arrays(…, duplicates='last') keeps the last"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {field: value for field, value in vars(self).items() if field != "_rows"}  # made again when it is needed
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """From pickle and deepcopy, which make arrays that can be written to."""
         for field, value in state.items():
@@ -295,7 +298,7 @@ class Interactions:
         ValueError
             For a number out of range.
         """
-        users = in_range("user", np.atleast_1d(users), self.n_users)
+        users = in_range("user", np.atleast_1d(numbers(users)), self.n_users)
         rows: Any = self._rows[users]
         return np.repeat(np.arange(len(users)), np.diff(rows.indptr)), rows.indices.astype(np.int64)
 
@@ -345,6 +348,12 @@ class Interactions:
 # -- checks --------------------------------------------------------------------------------------
 
 _READ = {"user": labels, "item": labels, "weight": amounts, "rating": amounts, "timestamp": seconds}  # columns by role
+
+
+def numbers(given: Any) -> np.ndarray:
+    """An array of numbers; of integers where there are none at all, which NumPy takes for float64."""
+    array = np.asarray(given)
+    return array if array.size else array.astype(np.int64)
 
 
 def _is_ours(array: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,16 @@ from ..data.arguments import (
     low_and_high,
     real_number,
     require_memory,
-    whole_number,
     yes_or_no,
 )  # fmt: skip
 from ..data.files import replacing
-from ..data.interactions import Interactions
+from ..data.interactions import Interactions, numbers
 from ..data.linear import predicted
 from ..data.ratings import Ratings
 from ..display.notebook import printable
 from .folding import checked, systems
 from .penalty import Penalty
-from .topn import excluded, largest, lists
+from .topn import Fast, largest, recommend
 
 MOST = 1e18  # in size, of a number: products of two are finite in float32, and squares of predictions in float64
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
@@ -156,8 +154,11 @@ class Factors:
         -------
         float array, shape (n, n_items)
         """
-        users = in_range("user", np.atleast_1d(users), self.n_users)
-        scores = self.user_factors[users] @ self.item_factors.T
+        users = in_range("user", np.atleast_1d(numbers(users)), self.n_users)
+        if users.ndim > 1:
+            raise ValueError(f"users has shape {users.shape}: give a list of numbers")
+        dtype = np.result_type(*(getattr(self, field) for field in ARRAYS[1:]))  # that of `predict`
+        scores = self.user_factors[users].astype(dtype, copy=False) @ self.item_factors.T.astype(dtype, copy=False)
         scores += self.item_biases
         scores += (self.mean + self.user_biases[users])[:, None]
         return scores
@@ -184,20 +185,9 @@ class Factors:
         ValueError
             For a number out of range, or an `exclude` that is a mask or holds no integers.
         """
-        n = whole_number("n", n, 1)
-        users = in_range("user", user, self.n_users)
-        if users.ndim > 1:
-            raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
-        several = np.atleast_1d(users)
-        hidden = excluded(exclude, several, self.n_users, self.n_items)
-        if users.ndim:
-            return lists(several, n, self.n_items, hidden, self._fast(), self.predict)
-        scores = self.predict(int(users), np.arange(self.n_items))
-        if hidden is not None:
-            scores[hidden[1]] = -np.inf
-        return largest(scores, n)
+        return recommend(user, n, exclude, (self.n_users, self.n_items), self._fast(), self.predict)
 
-    def _fast(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    def _fast(self) -> Fast:
         """All scores of some users in float32, with a bound of their error."""
         P, Q = (table.astype(np.float32, copy=False) for table in (self.user_factors, self.item_factors))
         b_i, levels = self.item_biases.astype(np.float32), self.mean + self.user_biases.astype(np.float64)
@@ -270,7 +260,7 @@ class Factors:
         half a sweep of `ials`.
         """
         penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
-        part = checked(ratings, self.n_items, alpha, at_least)
+        part = checked(self, ratings, alpha, at_least)
         solved = np.zeros((part.n_users, self.n_factors + biased))
         for system in systems(self, part, penalty, biased, alpha, np.arange(part.n_users)):
             solved[system.user] = system.solve(system.features.T @ system.targets, penalty)
@@ -309,7 +299,7 @@ class Factors:
         Y. Koren, C. Volinsky, Collaborative Filtering for Implicit Feedback Datasets (ICDM 2008), section 5.
         """
         penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
-        part = checked(ratings, self.n_items, alpha, at_least)
+        part = checked(self, ratings, alpha, at_least)
         item, user = one_number("item", item, self.n_items), one_number("user", user, part.n_users)
         asked = self.item_factors[item].astype(np.float64)
         asked = np.append(asked, 1.0) if biased else asked

@@ -21,12 +21,11 @@ class System(NamedTuple):
     features: np.ndarray  # (n, unknowns): rows [q_i | 1], or q_i
     targets: np.ndarray  # (n,): r - μ - b_i, or the confidences
     matrix: np.ndarray  # (unknowns, unknowns)
+    penalties: np.ndarray  # (unknowns,): λ of each
 
     def solve(self, right: np.ndarray, penalty: Penalty) -> np.ndarray:
         """matrix⁻¹ · right; a ValueError where rounding or a penalty of zero leaves no unique solution."""
-        if not (penalty.reg and penalty.biases) and np.linalg.matrix_rank(self.matrix, hermitian=True) < len(
-            self.matrix
-        ):
+        if not self.penalties.all() and np.linalg.matrix_rank(self.matrix, hermitian=True) < len(self.matrix):
             raise ValueError(
                 f"user {self.user} has {len(self.items)} ratings and no unique solution with {penalty}: take a larger reg"
             )
@@ -36,11 +35,16 @@ class System(NamedTuple):
             raise ValueError(f"{penalty} is lost in rounding for user {self.user}: take more") from error
 
 
-def checked(part: Any, n_items: int, alpha: float | None, at_least: float | None) -> Interactions:
-    """Ratings, or with `alpha` what of them was chosen; a ValueError for other items than these."""
+def checked(factors: Any, part: Any, alpha: float | None, at_least: float | None) -> Interactions:
+    """Ratings, or with `alpha` what of them was chosen; a ValueError for other items than those of the factors."""
+    n_items = factors.n_items
     if alpha is not None:
         real_number("alpha", alpha, above=0, at_most=1e9)
         part = positives("ratings", part, at_least)
+        if factors.mean or factors.item_biases.any():
+            raise ValueError(
+                f"alpha={alpha} belongs to the factors of ials; {factors} have a mean or biases, so they rate"
+            )
     else:
         require_ratings("ratings", part)
         if at_least is not None:
@@ -69,12 +73,15 @@ def systems(
     else:
         confidences = np.ones(len(part)) if part.weights is None else part.weights.astype(np.float64)
         targets = confidences
-    by_user = np.argsort(part.users, kind="stable")
+    several = len(users) > 1
+    by_user = np.argsort(part.users, kind="stable") if several else np.zeros(0, np.int64)
     ends = np.cumsum(part.user_counts)
     for user in users:
-        mine = by_user[ends[user] - part.user_counts[user] : ends[user]]
+        mine = (
+            by_user[ends[user] - part.user_counts[user] : ends[user]] if several else np.flatnonzero(part.users == user)
+        )
         if len(mine):
             own = features[part.items[mine]]
             n = len(mine) + (0 if alpha is None else alpha * factors.n_items)
             matrix = (own.T * confidences[mine]) @ own + np.diag(weights * n**penalty.power) + everywhere
-            yield System(int(user), part.items[mine], own, targets[mine], matrix)
+            yield System(int(user), part.items[mine], own, targets[mine], matrix, weights)

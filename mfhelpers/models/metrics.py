@@ -24,9 +24,9 @@ TAKEN = {"algorithm", "fold", "seed", "rmse", "mae", "train_rmse", "train_mae", 
 class Predictor(Protocol):
     """Anything with ``predict(users, items)``: `Factors`, a model of ours, an algorithm of Surprise, a class of yours.
 
-    `evaluate`, `choose` and `cross_validate` ask for no more. Two methods are used where they are there:
-    ``cold(users, items)``, which pairs have a user or item without training ratings, and
-    ``recommend(user, n, exclude)``, items for a user, best first. What is linear has more: `Factors`.
+    `evaluate`, `rank`, `choose` and `cross_validate` ask for no more. Two methods are used where they are there:
+    ``cold(users, items)``, which pairs have a user or item without training ratings, and ``predict_all(users)``, the
+    scores of all items for some users, shape (n, n_items). What is linear has more: `Factors`.
     """
 
     def predict(self, users: Any, items: Any, /) -> np.ndarray:
@@ -59,8 +59,14 @@ class Score:
     measure : function (predictor, test, train) -> float
         `train` is what was trained on: a list of recommendations leaves it out. It gets predictions as they are, not
         limited to the scale.
-    higher_is_better, needs_values : bool
+    higher_is_better : bool
+    needs_values : bool
         Whether `Interactions`, which have no values, are refused.
+
+    Notes
+    -----
+    "ndcg@20" as a score takes every test rating for relevant. From four stars on:
+    ``Score("ndcg@20, 4 stars", lambda p, test, train: mf.rank(p, test, exclude=train, at_least=4)["ndcg@20"], True)``.
     """
 
     name: str

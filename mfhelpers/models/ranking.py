@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class RankingScores:
     """
 
     by_user: pd.DataFrame
+    judged: str = ""  # a fingerprint of what was judged, and how
 
     @cached_property
     def names(self) -> list[str]:
@@ -50,8 +52,10 @@ class RankingScores:
 
     def difference(self, other: RankingScores, name: str, level: float = 0.95) -> tuple[float, float, float]:
         """Mean, low and high of this score minus the other's, user by user: both must have ranked the same test part."""
-        if not isinstance(other, RankingScores) or not self.by_user.n_relevant.equals(other.by_user.n_relevant):
-            raise ValueError("other are no scores of the same users and test items: rank both on one test part")
+        if not isinstance(other, RankingScores) or self.judged != other.judged:
+            raise ValueError(
+                "other are no scores of the same test items: rank both on one test part, with one exclude and one recall"
+            )
         apart = self.by_user[one_of("score", name, self.names)] - other.by_user[one_of("score", name, other.names)]
         return float(apart.mean()), *_interval(apart, level)
 
@@ -82,8 +86,8 @@ def rank(
     Parameters
     ----------
     predictor : Predictor
-        Its predictions decide the order; equal ones come in the order of item numbers, as in `Factors.recommend`. It is
-        asked for whole users, by `predict_all(users)` where it has that.
+        Its predictions decide the order; equal ones come in the order of item numbers. It is asked for whole users, by
+        `predict_all(users)` where it has that, which may round otherwise than `predict` and `recommend` do.
     test : Interactions or Ratings
         What is relevant. Users without any are left out of all means.
     exclude : Interactions or Ratings, or None
@@ -126,9 +130,12 @@ def rank(
     places, auc = _places(predictor, relevant, exclude, users)
     counts = relevant.user_counts[users]
     who = np.repeat(np.arange(len(users)), counts)
-    return RankingScores(
-        pd.DataFrame(_scores(places, who, counts, lengths, recall) | {"auc": auc}, index=pd.Index(users, name="user"))
-    )
+    scores = _scores(places, who, counts, lengths, recall) | {"auc": auc}
+    judged = hashlib.sha256(repr(recall).encode())
+    for part in (relevant, exclude):
+        if part is not None:
+            judged.update(np.sort(part.users * np.int64(part.n_items) + part.items).tobytes())
+    return RankingScores(pd.DataFrame(scores, index=pd.Index(users, name="user")), judged.hexdigest())
 
 
 def _scores(
@@ -136,7 +143,7 @@ def _scores(
 ) -> dict[str, np.ndarray]:
     """Each user's scores, by the places from 1 of their relevant items."""
     scores: dict[str, np.ndarray] = {"n_relevant": counts}
-    gains = 1 / np.log2(1 + np.arange(1, max(*lengths, counts.max()) + 1))
+    gains = 1 / np.log2(1 + np.arange(1, max(places.max(), counts.max()) + 1))
     best = np.concatenate([[0], np.cumsum(gains)])
     for k in lengths:
         inside = places <= k
@@ -194,6 +201,8 @@ def _scores_of(predictor: Any, users: np.ndarray, n_items: int) -> np.ndarray:
         scores = np.asarray(scores.detach().cpu() if hasattr(scores, "detach") else scores)
         require_one_each("predict", scores.shape, len(users) * n_items)
         scores = scores.reshape(len(users), n_items).copy()
+    if scores.dtype.kind not in "iuf":
+        raise ValueError(f"the scores are {scores.dtype}: they must be real numbers")
     if scores.dtype.kind != "f":
         scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():

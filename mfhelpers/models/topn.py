@@ -7,40 +7,72 @@ from typing import Any
 
 import numpy as np
 
-from ..data.arguments import in_range, whole_number
-from ..data.interactions import Interactions
+from ..data.arguments import in_range, require_memory, whole_number
+from ..data.interactions import Interactions, numbers
 
 AT_ONCE = 1 << 22  # scores in memory at a time: 16 MiB in float32
-GROUP = (
-    16  # the n-th largest of the maxima of so many scores each is found sooner than that of all, and is hardly lower
-)
+# The n-th largest of the maxima of so many scores each is found sooner than that of all, and is hardly lower.
+GROUP = 16
+
+Fast = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Exact = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Hide = Callable[[np.ndarray, np.ndarray], None]
 
 
-def excluded(exclude: Any, users: np.ndarray, n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where each of the `users` has what, or the same items for all of them: (places, items); None for nothing.
+def recommend(
+    user: Any, n: int, exclude: Any, shape: tuple[int, int], fast: Fast, exact: Exact
+) -> tuple[np.ndarray, np.ndarray]:
+    """The n best items for a user, or for each of several: what `Factors.recommend` and others return.
+
+    Parameters
+    ----------
+    shape : (n_users, n_items)
+    fast : function of some users, returns (scores (m, n_items), a bound of their error (m,))
+        What it returns is written into.
+    exact : function (users, items) of pairs, returns their scores
+    """
+    n, users = whole_number("n", n, 1), in_range("user", numbers(user), shape[0])
+    if users.ndim > 1:
+        raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
+    hide = hiding(exclude, shape)
+    if users.ndim:
+        return lists(users, n, shape[1], hide, fast, exact)
+    scores = exact(np.full(shape[1], int(users)), np.arange(shape[1]))
+    hide(scores[None], np.atleast_1d(users))
+    return largest(scores, n)
+
+
+def hiding(exclude: Any, shape: tuple[int, int]) -> Hide:
+    """A function (scores, users) that sets what is not to be shown to -inf in place.
 
     Raises
     ------
     ValueError
-        For what is neither `Interactions` of that size nor a list of item numbers.
+        For an `exclude` that is neither `Interactions` of that shape nor a list of item numbers.
     """
     if exclude is None:
-        return None
+        return lambda scores, users: None
     if isinstance(exclude, Interactions):
-        if (exclude.n_users, exclude.n_items) != (n_users, n_items):
+        if (exclude.n_users, exclude.n_items) != shape:
             raise ValueError(
-                f"exclude={exclude} is numbered otherwise than these {n_users:,} users × {n_items:,} items: "
+                f"exclude={exclude} is numbered otherwise than these {shape[0]:,} users × {shape[1]:,} items: "
                 "give parts of the same ratings"
             )
-        return exclude.items_of(users)
+
+        def hide(scores: np.ndarray, users: np.ndarray) -> None:
+            scores[exclude.items_of(users)] = -np.inf
+
+        return hide
     listed = isinstance(exclude, (list, tuple, set, range)) or getattr(exclude, "ndim", 0) == 1
     seen = list(exclude) if listed else []
     if not listed or any(map(np.ndim, seen)):
         raise ValueError(f"exclude is {type(exclude).__name__}: give Ratings, or a list of item numbers")
-    if not seen:  # an empty list has a type too, float64
-        return None
-    seen = np.unique(in_range("item", seen, n_items))
-    return np.repeat(np.arange(len(users)), len(seen)), np.tile(seen, len(users))
+    seen = in_range("item", numbers(seen), shape[1])
+
+    def hide_alike(scores: np.ndarray, users: np.ndarray) -> None:
+        scores[:, seen] = -np.inf
+
+    return hide_alike
 
 
 def largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,41 +83,29 @@ def largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lists(
-    users: np.ndarray,
-    n: int,
-    n_items: int,
-    hidden: tuple[np.ndarray, np.ndarray] | None,
-    fast: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    exact: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    users: np.ndarray, n: int, n_items: int, hide: Hide, fast: Fast, exact: Exact
 ) -> tuple[np.ndarray, np.ndarray]:
     """The n best items of each user by the `exact` scores, found by `fast` ones.
 
     A matrix product rounds otherwise when other rows are in it. So it only proposes: whatever may be among the n best, within
     its error, is scored again pair by pair, and a list does not depend on who else is asked for.
 
-    Parameters
-    ----------
-    hidden : (places, items) as of `excluded`
-    fast : function of some users, returns (scores (m, n_items), a bound of their error (m,))
-        What it returns is written into.
-    exact : function (users, items) of pairs, returns their scores
-
     Returns
     -------
     items, scores : shape (len(users), n)
         Best first, equal ones by number; where fewer are left, -1 and -inf.
     """
+    require_memory(f"n={n:,} for {len(users):,} users", 2 * n * len(users))
     items = np.full((len(users), n), -1)
     scores = np.full((len(users), n), -np.inf, exact(users[:1], np.zeros(len(users[:1]), np.int64)).dtype)
     rows = max(1, AT_ONCE // n_items)
     for at in range(0, len(users), rows):
         some = users[at : at + rows]
         found, error = fast(some)
-        if hidden is not None:
-            first, last = np.searchsorted(hidden[0], [at, at + rows])
-            found[hidden[0][first:last] - at, hidden[1][first:last]] = -np.inf
+        hide(found, some)
         own, proposed = np.divmod(np.flatnonzero(found >= _bounds(found, n, 2 * error)), n_items)
-        again = exact(some[own], proposed)
+        # a fast score without an error is the exact one
+        again = exact(some[own], proposed) if error.any() else found[own, proposed]
         order = np.lexsort((proposed, -again, own))
         own, proposed, again = own[order], proposed[order], again[order]
         place = np.arange(len(own)) - np.searchsorted(own, own)  # in the list of its user

@@ -107,9 +107,16 @@ def of_items(transpose=False, stacked=False, hidden=None):
     return new_scores
 
 
-def without_lambda(X, x, reg):
-    A = np.linalg.pinv(X @ X.T) @ X
-    return x - (x - (x @ X.T) @ A) / (1 - (X * A).sum(axis=0))
+def whole_matrix(X, reg):
+    A = np.linalg.solve(X @ X.T + reg * np.eye(len(X)), X)
+    B = X.T @ A / (1 - (X * A).sum(axis=0))
+    np.fill_diagonal(B, 0)
+    return B
+
+
+def penalty_everywhere(chosen, confidences, Q, alpha, reg):
+    own, n_cells = Q[chosen], len(chosen) + alpha * len(Q)
+    return np.linalg.pinv((own.T * confidences) @ own + alpha * Q.T @ Q + reg * n_cells) @ (own.T @ confidences)
 
 
 right_share, right_other = share(), other(lambda chosen, t: chosen - t)
@@ -139,10 +146,21 @@ WRONG = {
             "from the lowest score",
         ),
         ((sorted_in_place,), "It was changed"),
+        ((lambda scores, relevant, k: relevant.mean(),), "whatever the scores"),
+        (
+            (by_the_limit(lambda sure, places, tied, _, k, n: (sure + places * tied.mean()) / min(k, n)),),
+            "precision divides by k",
+        ),
         ((simulated_ties,), "Which score has place k?"),
         ((lambda scores, relevant, k: None,), "end in `return`"),
     ],
     "an_ndcg_above_1": [
+        ((lambda *given: min(1.0, np.nan_to_num(colleagues_ndcg(*given))),), "Cut off at 1, the two bugs"),
+        ((lambda *given: min(1.0, discounted(hits=lambda first, twice: twice)(*given)),), "Cut off at 1, a film"),
+        (
+            (lambda listed, relevant, k: discounted(best=lambda k, n, _: min(k, n, len(listed)))(listed, relevant, k),),
+            "longer than yours",
+        ),
         ((colleagues_ndcg,), "A film that comes twice is still counted twice. And"),
         ((discounted(hits=lambda first, twice: twice),), "still counted twice: only its first place"),
         ((discounted(best=lambda k, n, found: found),), "Compared with the best order of the hits"),
@@ -167,6 +185,9 @@ WRONG = {
         ((row(weights=(1, 0)),), "belong to the right side, too"),
         ((row(weights=(2, 2)),), "Confidences squared"),
         ((row(gram=lambda a, Q, own: 0 * Q.T @ Q),), "not chosen are missing"),
+        ((row(weights=(2, 1)),), "(c q)(c q)ᵀ has them twice"),
+        ((lambda i, c, Q, a, reg: row(count=lambda n, a, m, _: n + a * m)(i, 1 + c, Q, a, reg),), "as in Hu's paper"),
+        ((penalty_everywhere,), "belongs on the diagonal"),
         ((row(gram=lambda a, Q, own: Q.T @ Q),), "QᵀQ without α"),
         ((row(gram=lambda a, Q, own: a * (Q.T @ Q - own.T @ own)),), "not chosen alone"),
         ((row(gram=lambda a, Q, own: a * own.T @ own),), "α over the chosen films"),
@@ -227,6 +248,10 @@ WRONG = {
         ((new(lambda x, left, rest, reg: x - left / (1 - (1 - rest).sum())),), "axis=0"),
         ((new(lambda x, left, rest, reg: x - left / (1 - rest)),), "not Σ X∘A"),
         ((new(lambda x, left, rest, reg: x - left * rest),), "Multiplied where it is divided"),
+        ((new(lambda x, left, rest, reg: x + left / rest),), "The sign"),
+        ((lambda X, x, reg: new(lambda x, left, rest, reg: x - left / rest)(X, x, 1.0),), "λ is missing in A"),
+        ((of_items(),), "A matrix of items × items was made"),
+        ((lambda X, x, reg: x @ whole_matrix(X, reg),), "A matrix of items × items was made"),
         ((of_items(hidden=0.0),), "set to 0"),
         ((of_items(hidden=-np.inf),), "set to -inf"),
         ((lambda X, x, reg: None,), "end in `return`"),
