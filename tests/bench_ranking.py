@@ -20,7 +20,7 @@ NO_PEER = "pip install -c constraints.txt -e '.[bench]'"
 
 def small(ratings):
     """On ML-100K: a sweep, the objective after sixteen, top 10 for everybody."""
-    train, _ = next(iter(mf.kfold(ratings, 5)))
+    train = next(iter(mf.kfold(ratings, 5)))[0].to_interactions()
     if not importlib.util.find_spec("implicit"):
         yield {"what": f"iALS k={K}", "peer": "implicit is not installed:", "ours": "", "theirs": NO_PEER}
         return
@@ -32,7 +32,7 @@ def small(ratings):
 def sweep_row(what, train, wanted, sweeps, rounds, peers=(True, False)):
     """Differences of two lengths of training, the best of some rounds: set-up falls out."""
     few, many = sweeps
-    matrix = scipy.sparse.csr_matrix(train.to_interactions().to_csr())
+    matrix = scipy.sparse.csr_matrix(train.to_csr())
     ours = lambda n: timed(mf.ials, train, K, sweeps=n, progress=False)[0]  # noqa: E731
     libraries = {
         "ours": ours,
@@ -73,7 +73,7 @@ def objective_row(train):
     # its weight of a chosen cell is alpha times the value; of the others 1: ours, divided by α
     peer = library(sweeps, regularization=reg / ALPHA, alpha=s / ALPHA)
     peer.user_factors, peer.item_factors = (np.sqrt(s) * table for table in (start.user_factors, start.item_factors))
-    ones = scipy.sparse.csr_matrix(train.to_interactions().to_csr())
+    ones = scipy.sparse.csr_matrix(train.to_csr())
     peer.fit(ones, show_progress=False)
     tables = [(table / np.sqrt(s)).astype(np.float64) for table in (peer.user_factors, peer.item_factors)]
     theirs = mf.Factors(0.0, np.zeros(train.n_users), np.zeros(train.n_items), *tables)
