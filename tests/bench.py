@@ -216,6 +216,9 @@ ALGORITHMS = {
     "als, k = 50": lambda train, **how: mf.als(train, 50, **how),
     "svdpp": lambda train, **how: mf.svdpp(train, **how),
     "soft_impute": lambda train, **how: mf.soft_impute(train, 10, sweeps=15, tolerance=0, **how),
+    "ials, k = 64": lambda train, **how: mf.ials(train, 64, **how),
+    "ease": lambda train, progress, **how: mf.ease(train, **how),
+    "bpr": lambda train, **how: mf.bpr(train, epochs=3, batch_size=4096, **how),
     "fit": lambda train, **how: mf.fit(
         mf.BiasedMatrixFactorization(train.n_users, train.n_items), train, epochs=3, batch_size=4096, **how
     ),

@@ -12,7 +12,6 @@ import torch
 from measuring import LARGE, in_a_process, large_file, peak, stored, timed
 
 import mfhelpers as mf
-from mfhelpers.algorithms.ials import implicit_objective
 
 K, ALPHA, REG = 64, 0.2, 0.02
 NO_PEER = "pip install -c constraints.txt -e '.[bench]'"
@@ -77,7 +76,7 @@ def objective_row(train):
     peer.fit(ones, show_progress=False)
     tables = [(table / np.sqrt(s)).astype(np.float64) for table in (peer.user_factors, peer.item_factors)]
     theirs = mf.Factors(0.0, np.zeros(train.n_users), np.zeros(train.n_items), *tables)
-    values = [implicit_objective(factors, train, ALPHA, penalty) for factors in (ours, theirs)]
+    values = [mf.objective(factors, train, penalty, alpha=ALPHA) for factors in (ours, theirs)]
     apart = abs(values[0] / values[1] - 1)
     return {"what": f"iALS k={K}: objective after {sweeps} sweeps from one start", "peer": "implicit", "ours": f"{values[0]:.2f}",
             "theirs": f"{values[1]:.2f}, apart by {apart:.1e}", "wanted": "1e-4", "met": bool(apart <= 1e-4)}  # fmt: skip

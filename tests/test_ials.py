@@ -24,6 +24,7 @@ from mfhelpers import (
 )
 from mfhelpers.algorithms import als as least_squares, ials as implicit_als
 from mfhelpers.check import numerical_gradient, same
+from mfhelpers.models.metrics import objective
 
 RATINGS, _ = simulate_ratings(40, 30, 500)
 TRAIN = without(RATINGS, 3, 2)
@@ -116,9 +117,7 @@ def test_a_sweep_is_a_regression_on_all_cells_for_each_user_and_then_for_each_it
 @PARTS
 def test_the_objective_is_that_of_all_cells(part, penalty):
     factors = ials(part, 3, reg=penalty, sweeps=2, **EXACT)
-    assert implicit_als.implicit_objective(factors, part, ALPHA, penalty) == pytest.approx(
-        value(factors, part, penalty), rel=1e-12
-    )
+    assert objective(factors, part, penalty, alpha=ALPHA) == pytest.approx(value(factors, part, penalty), rel=1e-12)
 
 
 @PENALTIES
@@ -126,7 +125,7 @@ def test_the_objective_is_that_of_all_cells(part, penalty):
 def test_after_a_solution_the_gradient_of_that_side_is_zero(part, penalty):
     got = ials(part, 2, reg=penalty, sweeps=3, **EXACT)
     slope = numerical_gradient(
-        lambda table: implicit_als.implicit_objective(changed(got, item_factors=table), part, ALPHA, penalty),
+        lambda table: objective(changed(got, item_factors=table), part, penalty, alpha=ALPHA),
         got.item_factors,
         1e-4,
     )

@@ -119,7 +119,7 @@ def als(
 
 @dataclass
 class Settings:
-    """What `als` and `svdpp` are told of the model and its solver, checked on its own."""
+    """What `als`, `svdpp` and `ials` are told of the model and its solver, checked on its own."""
 
     n_factors: int
     penalty: Penalty
@@ -146,7 +146,6 @@ class Settings:
     def solve(self, name: str, monitor: Monitor, device: Any, threads: int | None, kind: Any, **more: Any) -> Factors:
         """Sweep over sides of a kind, watched; `name` and `more` belong to the log."""
         train = monitor.train
-        self._require_unique(train)
         start = starting_factors(self.start, train, self.n_factors, self.init_std, self.seed)
         if self.n_factors and not start.item_factors.any():
             raise ValueError(
@@ -164,7 +163,8 @@ class Settings:
             run(sides, self.sweeps, monitor)
             return sides.result()
 
-    def _require_unique(self, train: Ratings) -> None:
+    def require_unique(self, train: Ratings) -> None:
+        """Raise ValueError where a penalty of zero leaves a row without a unique solution."""
         if self.penalty.reg:
             return
         counts = np.concatenate([train.user_counts, train.item_counts])
@@ -192,7 +192,7 @@ class Side(NamedTuple):
     ones: torch.Tensor  # (n, n_other) CSR: 1 at the same places
     penalty: torch.Tensor  # (n, unknowns): λ n^α
     prior: torch.Tensor | None = None  # (n, unknowns): where the penalty draws the rows to, if not to zero
-    everywhere: float = 0.0  # the weight of every cell, as of a rating of zero: implicit feedback's α
+    everywhere: float = 0.0  # the weight of every cell, as of a rating of zero: `alpha` of ials
 
 
 class Sides(Stepper):
@@ -201,6 +201,7 @@ class Sides(Stepper):
     unit = "sweep"
 
     def __init__(self, train: Ratings, start: Factors, settings: Settings, device: torch.device) -> None:
+        settings.require_unique(train)
         self.start, self.train, self.penalty = start, train, settings.penalty
         self.trained = trained_by(train)
         self.biased, self.dtype, self.exact = settings.biased, settings.dtype, settings.solver == "exact"

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 import torch
 
-from ..data.arguments import LARGEST_SEED, one_of, real_number, require_memory, whole_number
+from ..data.arguments import real_number, whole_number
 from ..data.interactions import Interactions
 from ..data.ratings import positives
-from ..models.factors import Factors, starting_factors, trained_by
+from ..models.factors import Factors, trained_by
+from ..models.metrics import squares_of_all_cells
 from ..models.penalty import Penalty
-from .als import EXACT_UP_TO, MAY_RISE, TYPES, Side, divergence_remedy, exact_half, row_dots, row_ratio
-from .loop import DivergenceError, History, Monitor, Stepper, run
-from .resources import choose_resources
-from .sparse import LANES, csr_tensor, no_sparse_products
+from .als import MAY_RISE, TYPES, Settings, Side, divergence_remedy, exact_half, row_dots, row_ratio
+from .loop import DivergenceError, History, Monitor, Stepper
+from .sparse import LANES, csr_tensor
 
 # Numbers of the other side's table that a block of columns reads, 1 MiB: rows that lie in the second cache are read
 # several times as fast as those of a table of 35 MB.
@@ -95,58 +96,18 @@ def ials(
     L. Zhang, Y. Koren, Revisiting the Performance of iALS on Item Recommendation Benchmarks (RecSys 2022). Conjugate
     gradients: G. Takács, I. Pilászy, D. Tikk (RecSys 2011).
     """
-    n_factors, sweeps = whole_number("n_factors", n_factors, 1), whole_number("sweeps", sweeps, 1)
-    cg_steps, seed = whole_number("cg_steps", cg_steps, 1), whole_number("seed", seed, 0, LARGEST_SEED)
-    alpha, penalty = real_number("alpha", alpha, above=0, at_most=1e9), Penalty.of(reg)
-    if one_of("solver", solver, ("auto", "exact", "cg")) == "auto":
-        solver = "exact" if n_factors <= EXACT_UP_TO else "cg"
-    one_of("dtype", dtype, TYPES)
+    alpha = real_number("alpha", alpha, above=0, at_most=1e9)
+    n_factors = whole_number("n_factors", n_factors, 1)
+    settings = Settings(n_factors, Penalty.of(reg), False, sweeps, solver, cg_steps, start, init_std, seed, dtype)
     train = positives("train", train, at_least)
     valid = None if valid is None else positives("valid", valid, at_least)
     monitor = Monitor(train, valid, patience, watch, history, log_dir, progress, rated=False)
-    start = starting_factors(start, train, n_factors, init_std, seed)
-    if start.mean or start.user_biases.any() or start.item_biases.any() or not start.item_factors.any():
-        raise ValueError(
-            f"start={start}: scores have no mean and no biases, and item factors of zero are a saddle; start from ials"
-        )
-    if solver == "exact":
-        numbers = n_factors**2 * max(train.n_users, train.n_items) // 2
-        require_memory(f"n_factors={n_factors:,} with solver='exact' for {train}", numbers, 4)
-    resources = choose_resources(device, threads, len(train), start, no_sparse_products)
-    with resources.scope():
-        steps = None if solver == "exact" else cg_steps
-        cells = _Cells(train, start, alpha, penalty, steps, {"dtype": TYPES[dtype], "device": resources.device})
-        cells.resources = resources
-        cells.settings = {"model": "ials", "n_factors": n_factors, "alpha": alpha, "solver": solver, "sweeps": sweeps,
-                          "seed": seed, **penalty.settings()}  # fmt: skip
-        run(cells, sweeps, monitor)
-        return cells.result()
-
-
-def implicit_objective(factors: Factors, train: Interactions, alpha: float, reg: float | Penalty) -> float:
-    """What `ials` makes small: the weighted squares of all cells plus the penalty, in float64."""
-    penalty = Penalty.of(reg)
-    total = _squares(factors, train, alpha)
-    for table, counts in zip(_tables(factors), _counts(train, alpha), strict=True):
-        total += penalty.reg * float(counts**penalty.power @ np.square(table).sum(axis=1))
-    return total
-
-
-def _tables(factors: Factors) -> tuple[np.ndarray, np.ndarray]:
-    return factors.user_factors.astype(np.float64), factors.item_factors.astype(np.float64)
+    return settings.solve("ials", monitor, device, threads, partial(_Cells, alpha), alpha=alpha)
 
 
 def _counts(train: Interactions, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """n_u' and n_i': the weight of the cells that a row takes part in, each chosen one counted as 1."""
     return train.user_counts + alpha * train.n_items, train.item_counts + alpha * train.n_users
-
-
-def _squares(factors: Factors, part: Interactions, alpha: float) -> float:
-    """Σ c (ŷ - 1)² over the cells of `part` plus α Σ ŷ² over all: the last is the sum of PᵀP ∘ QᵀQ."""
-    users, items = _tables(factors)
-    errors = 1 - factors.predict(part.users, part.items).astype(np.float64)
-    weights = 1.0 if part.weights is None else part.weights
-    return float((weights * errors**2).sum() + alpha * ((users.T @ users) * (items.T @ items)).sum())
 
 
 class _Cells(Stepper):
@@ -155,31 +116,32 @@ class _Cells(Stepper):
     unit, error_name = "sweep", "RMSE of all cells"
 
     def __init__(
-        self, train: Interactions, start: Factors, alpha: float, penalty: Penalty, cg_steps: int | None, make: dict
+        self, alpha: float, train: Interactions, start: Factors, settings: Settings, device: torch.device
     ) -> None:
-        self.train, self.start, self.alpha, self.penalty, self.make = train, start, alpha, penalty, make
+        if start.mean or start.user_biases.any() or start.item_biases.any():
+            raise ValueError(f"start={start}: scores have no mean and no biases; start from ials")
+        self.train, self.start, self.alpha, self.penalty = train, start, alpha, settings.penalty
+        self.dtype, self.objective, self.squares = settings.dtype, np.inf, np.inf
+        self.make: dict[str, Any] = {"dtype": TYPES[settings.dtype], "device": device}
+        exact = settings.solver == "exact"
         tables = start.user_factors, start.item_factors
         # columns of zeros, which stay zeros, make the sparse products of conjugate gradients faster
-        more = -start.n_factors % LANES if cg_steps is not None else 0
-        self.x, self.y = (torch.nn.functional.pad(torch.tensor(table, **make), (0, more)) for table in tables)
+        more = 0 if exact else -start.n_factors % LANES
+        self.x, self.y = (torch.nn.functional.pad(torch.tensor(table, **self.make), (0, more)) for table in tables)
         weights = np.ones(len(train), np.float32) if train.weights is None else train.weights
         chosen: Any = scipy.sparse.csr_array(
             (weights, (train.users, train.items)), shape=(train.n_users, train.n_items)
         )
         flipped = chosen.T.tocsr()
         penalties = [self._penalty(counts) for counts in _counts(train, alpha)]
-        self.objective, self.squares, by_side = (
-            np.inf,
-            np.inf,
-            zip((chosen, flipped), (flipped, chosen), penalties, strict=True),
-        )
-        if cg_steps is None:
-            self.half = exact_half(start.n_factors, max(len(self.x), len(self.y)), make["device"])
+        by_side = zip((chosen, flipped), (flipped, chosen), penalties, strict=True)
+        if exact:
+            self.half = exact_half(start.n_factors, max(len(self.x), len(self.y)), device)
             sides = [Side(w := self._tensor(one), w, penalty.expand(-1, start.n_factors), everywhere=alpha)
                      for one, _, penalty in by_side]  # fmt: skip
             self.chosen = [sides[0].ones]
         else:
-            self.half = _conjugate_gradients(cg_steps)
+            self.half = _conjugate_gradients(settings.cg_steps)
             sides = [
                 _Blocks(self._columns(other), penalty, alpha, np.diff(one.indptr)) for one, other, penalty in by_side
             ]
@@ -190,9 +152,7 @@ class _Cells(Stepper):
         self.penalty.per_rating(np.ceil(counts).astype(np.int64))  # refuses what is beyond float64
         made = torch.tensor(self.penalty.reg * counts[:, None] ** self.penalty.power, **self.make)
         if not made.isfinite().all():
-            raise ValueError(
-                f"{self.penalty} is beyond {str(self.make['dtype']).removeprefix('torch.')} for these rows: take less"
-            )
+            raise ValueError(f"{self.penalty} is beyond {self.dtype} for these rows: take less")
         return made
 
     def _tensor(self, matrix: Any) -> torch.Tensor:
@@ -224,18 +184,16 @@ class _Cells(Stepper):
             total += _dots(side.penalty, table.square())
         self.objective = total
         if not (np.isfinite(total) and total <= before * (1 + MAY_RISE)):
-            kind = str(self.make["dtype"]).removeprefix("torch.")
             raise DivergenceError(
                 f"the objective went from {before:.6g} to {total:.6g} by sweep {done}, though every solution "
-                f"lowers it: {self.penalty} in {kind} loses too many digits. {divergence_remedy(kind)}"
+                f"lowers it: {self.penalty} in {self.dtype} loses too many digits. {divergence_remedy(self.dtype)}"
             )
 
     def measure(self, predictor: Factors, part: Interactions) -> float:
         """Over all cells; of another part than the one that was trained, over the cells outside that."""
-        weight = (
-            len(part) if part.weights is None else part.weights.sum(dtype=np.float64)
-        ) + self.alpha * part.n_users * part.n_items
-        squares = self.squares if part is self.train else _squares(predictor, part, self.alpha)
+        chosen = len(part) if part.weights is None else part.weights.sum(dtype=np.float64)
+        weight = chosen + self.alpha * part.n_users * part.n_items
+        squares = self.squares if part is self.train else squares_of_all_cells(predictor, part, self.alpha)
         if part is not self.train:
             known = predictor.predict(self.train.users, self.train.items).astype(np.float64)
             squares, weight = squares - self.alpha * float(known @ known), weight - self.alpha * len(known)
@@ -271,7 +229,7 @@ def _at_the_chosen(
 
 
 def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
-    def half(side: _Blocks, own: torch.Tensor, other: torch.Tensor, _: bool) -> torch.Tensor:
+    def half(side: _Blocks, own: torch.Tensor, other: torch.Tensor, biased: bool) -> torch.Tensor:
         """A few steps towards (α QᵀQ + Σ c q qᵀ + penalty) p = Σ c q, from where the rows stand; no system is formed."""
         gram, own = side.alpha * (other.T @ other), own.clone()
         own[side.cold] = 0  # the solution, which a few steps from a start that knew more would only approach

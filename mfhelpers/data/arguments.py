@@ -50,6 +50,13 @@ def real_number(
     return number
 
 
+def confidence(name: str, value: Any) -> float:
+    """`value` as a share between 0 and 1, both excluded; a ValueError for anything else."""
+    if not 0 < real_number(name, value) < 1:
+        raise ValueError(f"{name}={value!r}: choose a share between 0 and 1, such as 0.95")
+    return float(value)
+
+
 def one_of(name: str, value: Any, options: Iterable[str]) -> str:
     """`value` if it is one of the options; a ValueError that lists them if not."""
     options = tuple(options)

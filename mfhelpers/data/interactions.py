@@ -422,6 +422,12 @@ def require_interactions(name: str, given: Any) -> None:
         raise ValueError(f"{name} is {type(given).__name__}: give Ratings or Interactions; {HOW_TO_MAKE}")
 
 
+def pairs_in_both(one: Interactions, other: Interactions) -> int:
+    """How many pairs of the second part are in the first one, too: what a test part tells of them is no error."""
+    known, asked = (part.users * np.int64(part.n_items) + part.items for part in (one, other))
+    return int(np.isin(asked, known).sum())
+
+
 def require_same_labels(one: Interactions, other: Interactions) -> None:
     """Raise ValueError unless the numbers of users and items mean the same in both."""
     require_interactions("the first of two parts", one)

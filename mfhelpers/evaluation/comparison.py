@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..algorithms.loop import DivergenceError, note_interruption
-from ..data.arguments import one_of, whole_number, yes_or_no
-from ..data.interactions import Interactions, require_interactions, require_same_labels
+from ..data.arguments import confidence, one_of, whole_number, yes_or_no
+from ..data.interactions import Interactions, pairs_in_both, require_interactions, require_same_labels
 from ..data.ratings import Ratings, require_ratings
 from ..data.splits import kfold
 from ..display.progress import progress as progress_bar
@@ -114,8 +114,7 @@ class Comparison:
 
         if to not in self.algorithms:
             raise ValueError(f"to={to!r} was not compared; there are {', '.join(map(repr, self.algorithms))}")
-        if not 0 < level < 1:
-            raise ValueError(f"level={level!r}: choose a share between 0 and 1, such as 0.95")
+        level = confidence("level", level)
         folds = self.by_fold(score)
         if len(folds) < 2:
             raise ValueError(f"{len(folds)} fold: an interval needs two or more")
@@ -265,10 +264,9 @@ def _checked_folds(ratings: Interactions, folds: Any) -> list[tuple[Any, Any]]:
             )
         for part in fold:
             require_same_labels(ratings, part)
-        learned, judged = (part.users * part.n_items + part.items for part in fold)
-        if leaked := int(np.isin(judged, learned).sum()):
+        if leaked := pairs_in_both(*fold):
             raise ValueError(
-                f"{leaked:,} of {len(judged):,} test ratings are in the train part too: what it tells is no error"
+                f"{leaked:,} of {len(fold[1]):,} test ratings are in the train part too: what it tells is no error"
             )
     return folds
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..data.arguments import (
     file_path,
@@ -262,8 +263,9 @@ class Factors:
         penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
         part = checked(self, ratings, alpha, at_least)
         solved = np.zeros((part.n_users, self.n_factors + biased))
-        for system in systems(self, part, penalty, biased, alpha, np.arange(part.n_users)):
-            solved[system.user] = system.solve(system.features.T @ system.targets, penalty)
+        with threadpool_limits(1, "blas"):  # small systems: threads would only wait for each other
+            for system in systems(self, part, penalty, biased, alpha, np.arange(part.n_users)):
+                solved[system.user] = system.solve(system.features.T @ system.targets, penalty)
         biases = solved[:, -1] if biased else np.zeros(part.n_users)
         if not np.isfinite(solved).all():
             raise ValueError(f"{penalty} is beyond float64 for {part}: take less")

@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..data.arguments import require_one_each, yes_or_no
-from ..data.interactions import NUMBER_ALIKE
+from ..data.arguments import real_number, require_one_each, yes_or_no
+from ..data.interactions import NUMBER_ALIKE, Interactions, require_interactions
 from ..data.ratings import Ratings, require_ratings
 from .factors import Factors
 from .penalty import Penalty
@@ -160,16 +160,35 @@ def mae(predictor: Predictor, ratings: Ratings, clip: bool = False) -> float:
     return evaluate(predictor, ratings, clip).mae
 
 
-def objective(factors: Factors, train: Ratings, reg: float | Penalty) -> float:
+def objective(factors: Factors, train: Any, reg: float | Penalty, alpha: float | None = None) -> float:
     """Σ (r_ui - r̂_ui)² over the training ratings plus the penalty: what training makes small, in stars².
 
     Parameters
     ----------
     factors : Factors
-    train : Ratings
+    train : Ratings, or with `alpha` Interactions
     reg : float or Penalty
         That which the factors were trained with; 0 for none.
+    alpha : float, optional
+        That of `ials`, whose objective it is then, over all cells; in float64.
     """
-    penalty = Penalty.of(reg).value(factors, train)  # first: it refuses what are no factors or no ratings
-    errors = train.values - factors.predict(train.users, train.items).astype(np.float64)
-    return float(errors @ errors) + penalty
+    if alpha is None:
+        penalty = Penalty.of(reg).value(factors, train)  # first: it refuses what are no factors or no ratings
+        errors = train.values - factors.predict(train.users, train.items).astype(np.float64)
+        return float(errors @ errors) + penalty
+    require_interactions("train", train)
+    total, penalty = squares_of_all_cells(factors, train, real_number("alpha", alpha, above=0)), Penalty.of(reg)
+    for side, others in (("user", train.n_items), ("item", train.n_users)):
+        weights = (getattr(train, f"{side}_counts") + alpha * others) ** penalty.power
+        total += penalty.reg * float(
+            weights @ np.square(getattr(factors, f"{side}_factors"), dtype=np.float64).sum(axis=1)
+        )
+    return total
+
+
+def squares_of_all_cells(factors: Factors, part: Interactions, alpha: float) -> float:
+    """Σ c (ŷ - 1)² over the cells of `part` plus α Σ ŷ² over all: the last is the sum of PᵀP ∘ QᵀQ."""
+    users, items = (table.astype(np.float64) for table in (factors.user_factors, factors.item_factors))
+    errors = 1 - factors.predict(part.users, part.items).astype(np.float64)
+    weights = 1.0 if part.weights is None else part.weights
+    return float((weights * errors**2).sum() + alpha * ((users.T @ users) * (items.T @ items)).sum())

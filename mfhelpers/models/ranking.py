@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.arguments import one_of, real_number, require_one_each, whole_number
-from ..data.interactions import Interactions, require_same_labels
+from ..data.arguments import confidence, one_of, require_one_each, whole_number
+from ..data.interactions import Interactions, pairs_in_both, require_same_labels
 from ..data.ratings import positives
 from ..display.notebook import printable
-
-AT_ONCE = 1 << 22  # scores in memory at a time: 32 MiB in float64
+from .topn import AT_ONCE
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,7 +124,11 @@ def rank(
         )
     if exclude is not None:
         require_same_labels(relevant, exclude)
-        _require_disjoint(relevant, exclude)
+        if leaked := pairs_in_both(exclude, relevant):
+            raise ValueError(
+                f"{leaked:,} of {len(relevant):,} test pairs are in exclude= too, and would never be listed: "
+                "split one Ratings"
+            )
     users = np.flatnonzero(relevant.user_counts)
     places, auc = _places(predictor, relevant, exclude, users)
     counts = relevant.user_counts[users]
@@ -230,19 +233,10 @@ def _lengths(at: Any) -> list[int]:
     return lengths
 
 
-def _require_disjoint(relevant: Interactions, exclude: Interactions) -> None:
-    known, wanted = (part.users * np.int64(part.n_items) + part.items for part in (exclude, relevant))
-    if leaked := int(np.isin(wanted, known).sum()):
-        raise ValueError(
-            f"{leaked:,} of {len(wanted):,} test pairs are in exclude= too, and would never be listed: split one Ratings"
-        )
-
-
 def _interval(values: pd.Series, level: float) -> tuple[float, float]:
     from scipy import stats
 
-    if not 0 < real_number("level", level) < 1:
-        raise ValueError(f"level={level!r}: choose a share between 0 and 1, such as 0.95")
+    level = confidence("level", level)
     values = values.dropna()
     if len(values) < 2:
         return np.nan, np.nan  # one user scatters about nothing
