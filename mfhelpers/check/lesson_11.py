@@ -46,6 +46,10 @@ def _expected(same: Together, answer: Callable, scores: np.ndarray, relevant: np
                 in_order(np.arange(len(scores))),
             "Equal scores from the last film to the first: one order of many. All are equally likely.":
                 in_order(-np.arange(len(scores))),
+            "Whatever np.argsort makes of equal scores is one order of many, and not even the same everywhere: all are equally likely.":
+                relevant[np.argsort(scores)[::-1]][:k].sum() / k,
+            "Whatever np.argsort makes of equal scores is one order of many. All are equally likely, so expect, don't sort.":
+                relevant[np.argsort(-scores)][:k].sum() / k,
             "All tied films were counted: only some of them find a place among the k.":
                 (sure + relevant[tied].sum()) / k,
             "All films from the limit up, and their share of relevant ones: those above the limit are in the list for sure.":

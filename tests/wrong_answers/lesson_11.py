@@ -146,6 +146,8 @@ WRONG = {
             "from the lowest score",
         ),
         ((sorted_in_place,), "It was changed"),
+        ((lambda scores, relevant, k: relevant[np.argsort(scores)[::-1][:k]].mean(),), "one order of many"),
+        ((lambda scores, relevant, k: relevant[np.argsort(-scores)[:k]].mean(),), "one order of many"),
         ((lambda scores, relevant, k: relevant.mean(),), "whatever the scores"),
         (
             (by_the_limit(lambda sure, places, tied, _, k, n: (sure + places * tied.mean()) / min(k, n)),),
