@@ -52,7 +52,8 @@ def real_number(
 
 def confidence(name: str, value: Any) -> float:
     """`value` as a share between 0 and 1, both excluded; a ValueError for anything else."""
-    if not 0 < real_number(name, value) < 1:
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.complexfloating))
+    if not (number and 0 < value < 1):
         raise ValueError(f"{name}={value!r}: choose a share between 0 and 1, such as 0.95")
     return float(value)
 
