@@ -334,7 +334,7 @@ def test_scores_of_one_user_can_be_shown():
         (lambda: ONE.interval("map"), "score='map': choose"),
         (lambda: ONE.interval("mrr", 0), "level=0: choose a share between 0 and 1, such as 0.95"),
         (lambda: ONE.interval("mrr", 95), "level=95: choose a share"),
-        (lambda: ONE.interval("mrr", "high"), "level='high': give a number"),
+        (lambda: ONE.interval("mrr", "high"), "level='high': choose a share between 0 and 1, such as 0.95"),
         (
             lambda: ONE.difference(3, "mrr"),
             "no scores of the same test items: rank both on one test part|rank both on one test part",
