@@ -60,13 +60,21 @@ def conda():
     return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf8"))
 
 
-def test_conda_takes_everything_from_conda_forge(conda):
+def conda_specs(conda) -> list[str]:
+    return [spec for spec in conda["dependencies"] if isinstance(spec, str)]
+
+
+def test_conda_takes_from_conda_forge_what_is_there_for_every_machine(conda):
     assert set(conda) == {"name", "channels", "dependencies"}
     assert conda["channels"] == ["conda-forge", "nodefaults"]
+    (others,) = (spec for spec in conda["dependencies"] if not isinstance(spec, str))
+    assert others == {"pip": ["voyager>=2.1"]}
+    assert "pip" in conda["dependencies"]
 
 
 def test_conda_gets_what_pip_gets_with_the_same_lower_bounds(conda):
-    specs = [spec for spec in conda["dependencies"] if spec != "pip" and not spec.startswith("python=")]
+    specs = [spec for spec in conda_specs(conda) if spec != "pip" and not spec.startswith("python=")]
+    specs += conda["dependencies"][-1]["pip"]
     ours = {CONDA_NAMES.get(name, name): bound for name, bound in bounds(specs).items()}
     assert len(ours) == len(specs)
     theirs = bounds(PROJECT["project"]["dependencies"] + EXTRAS["lab"] + PROJECT["build-system"]["requires"])
@@ -75,12 +83,12 @@ def test_conda_gets_what_pip_gets_with_the_same_lower_bounds(conda):
 
 def test_conda_names_one_python_which_the_project_allows(conda):
     """One, since repo2docker takes an older default where the file gives a bound alone."""
-    (version,) = (spec.removeprefix("python=") for spec in conda["dependencies"] if spec.startswith("python"))
+    (version,) = (spec.removeprefix("python=") for spec in conda_specs(conda) if spec.startswith("python"))
     assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(f"{version}.0")
 
 
 def test_conda_can_read_each_line(conda):
-    for spec in conda["dependencies"]:
+    for spec in conda_specs(conda):
         read = rattler.MatchSpec(spec)
         assert "exact" in repr(read.name), spec
         assert read.version or spec == "pip"
@@ -125,7 +133,7 @@ def test_repo2docker_reads_the_repository_as_it_is_meant(conda, tmp_path):
     shutil.copy(ROOT / "environment.yml", tree)
     command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", tree]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    (version,) = (spec.removeprefix("python=") for spec in conda["dependencies"] if spec.startswith("python"))
+    (version,) = (spec.removeprefix("python=") for spec in conda_specs(conda) if spec.startswith("python"))
     assert f"Building conda environment for python={version}" in done.stdout + done.stderr
     for line in (
         '--file "binder/environment.yml"',

@@ -16,7 +16,7 @@ GROUP = 16
 
 Fast = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Exact = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Hide = Callable[[np.ndarray, np.ndarray], None]
+Hidden = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def recommend(
@@ -31,48 +31,50 @@ def recommend(
         What it returns is written into.
     exact : function (users, items) of pairs, returns their scores
     """
-    n, users = whole_number("n", n, 1), in_range("user", numbers(user), shape[0])
-    if users.ndim > 1:
-        raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
-    hide = hiding(exclude, shape)
+    n, users, hidden = asked(user, n, exclude, shape)
     if users.ndim:
-        return lists(users, n, shape[1], hide, fast, exact)
+        return lists(users, n, shape[1], hidden, fast, exact)
     scores = exact(np.full(shape[1], int(users)), np.arange(shape[1]))
-    hide(scores[None], np.atleast_1d(users))
+    scores[hidden(users)[1]] = -np.inf
     return largest(scores, n)
 
 
-def hiding(exclude: Any, shape: tuple[int, int]) -> Hide:
-    """A function (scores, users) that sets what is not to be shown to -inf in place.
+def asked(user: Any, n: int, exclude: Any, shape: tuple[int, int]) -> tuple[int, np.ndarray, Hidden]:
+    """What `recommend` is asked for, checked: n, one user or several, and what is hidden from them."""
+    n, users = whole_number("n", n, 1), in_range("user", numbers(user), shape[0])
+    if users.ndim > 1:
+        raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
+    return n, users, hidden_by(exclude, shape)
+
+
+def hidden_by(exclude: Any, shape: tuple[int, int]) -> Hidden:
+    """A function of some users, returns what is not to be shown: (places in these users, items), as `items_of` does.
 
     Raises
     ------
     ValueError
         For an `exclude` that is neither `Interactions` of that shape nor a list of item numbers.
     """
+    none = np.zeros(0, np.int64)
     if exclude is None:
-        return lambda scores, users: None
+        return lambda users: (none, none)
     if isinstance(exclude, Interactions):
         if (exclude.n_users, exclude.n_items) != shape:
             raise ValueError(
                 f"exclude={exclude} is numbered otherwise than these {shape[0]:,} users × {shape[1]:,} items: "
                 "give parts of the same ratings"
             )
-
-        def hide(scores: np.ndarray, users: np.ndarray) -> None:
-            scores[exclude.items_of(users)] = -np.inf
-
-        return hide
+        return exclude.items_of
     listed = isinstance(exclude, (list, tuple, set, range)) or getattr(exclude, "ndim", 0) == 1
     seen = list(exclude) if listed else []
     if not listed or any(map(np.ndim, seen)):
         raise ValueError(f"exclude is {type(exclude).__name__}: give Ratings, or a list of item numbers")
-    seen = in_range("item", numbers(seen), shape[1])
+    seen = np.unique(in_range("item", numbers(seen), shape[1]))
 
-    def hide_alike(scores: np.ndarray, users: np.ndarray) -> None:
-        scores[:, seen] = -np.inf
+    def hidden_from_all(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.repeat(np.arange(users.size), len(seen)), np.tile(seen, users.size)
 
-    return hide_alike
+    return hidden_from_all
 
 
 def largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +85,7 @@ def largest(scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lists(
-    users: np.ndarray, n: int, n_items: int, hide: Hide, fast: Fast, exact: Exact
+    users: np.ndarray, n: int, n_items: int, hidden: Hidden, fast: Fast, exact: Exact
 ) -> tuple[np.ndarray, np.ndarray]:
     """The n best items of each user by the `exact` scores, found by `fast` ones.
 
@@ -95,23 +97,33 @@ def lists(
     items, scores : shape (len(users), n)
         Best first, equal ones by number; where fewer are left, -1 and -inf.
     """
-    require_memory(f"n={n:,} for {len(users):,} users", 2 * n * len(users))
-    items = np.full((len(users), n), -1)
-    scores = np.full((len(users), n), -np.inf, exact(users[:1], np.zeros(len(users[:1]), np.int64)).dtype)
+    items, scores = empty_lists(users, n, exact)
     rows = max(1, AT_ONCE // n_items)
     for at in range(0, len(users), rows):
         some = users[at : at + rows]
         found, error = fast(some)
-        hide(found, some)
+        found[hidden(some)] = -np.inf
         own, proposed = np.divmod(np.flatnonzero(found >= _bounds(found, n, 2 * error)), n_items)
         # a fast score without an error is the exact one
         again = exact(some[own], proposed) if error.any() else found[own, proposed]
-        order = np.lexsort((proposed, -again, own))
-        own, proposed, again = own[order], proposed[order], again[order]
-        place = np.arange(len(own)) - np.searchsorted(own, own)  # in the list of its user
-        kept = place < n
-        items[at + own[kept], place[kept]], scores[at + own[kept], place[kept]] = proposed[kept], again[kept]
+        fill(items[at : at + rows], scores[at : at + rows], own, proposed, again)
     return items, scores
+
+
+def empty_lists(users: np.ndarray, n: int, exact: Exact) -> tuple[np.ndarray, np.ndarray]:
+    """Items of -1 and scores of -inf, of the type of `exact` ones."""
+    require_memory(f"n={n:,} for {len(users):,} users", 2 * n * len(users))
+    dtype = exact(users[:1], np.zeros(len(users[:1]), np.int64)).dtype
+    return np.full((len(users), n), -1), np.full((len(users), n), -np.inf, dtype)
+
+
+def fill(items: np.ndarray, scores: np.ndarray, own: np.ndarray, proposed: np.ndarray, again: np.ndarray) -> None:
+    """Write the best of the `proposed` into the lists (m, n) of their owners; what is left of these stays as it is."""
+    order = np.lexsort((proposed, -again, own))
+    own, proposed, again = own[order], proposed[order], again[order]
+    place = np.arange(len(own)) - np.searchsorted(own, own)  # in the list of its user
+    kept = place < items.shape[1]
+    items[own[kept], place[kept]], scores[own[kept], place[kept]] = proposed[kept], again[kept]
 
 
 def _bounds(scores: np.ndarray, n: int, slack: np.ndarray) -> np.ndarray:
