@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,20 +188,26 @@ class Factors:
         ValueError
             For a number out of range, or an `exclude` that is a mask or holds no integers.
         """
-        return recommend(user, n, exclude, (self.n_users, self.n_items), self._fast(), self.predict)
+        return recommend(user, n, exclude, (self.n_users, self.n_items), self._fast(np.size(user) > 8), self.predict)
 
-    def _fast(self) -> Fast:
-        """All scores of some users in float32, with a bound of their error."""
+    @functools.cached_property
+    def item_lengths(self) -> np.ndarray:
+        """‖[q_i, b_i]‖ of each item, float64: 0 where nothing is known."""
+        squares = np.einsum("ij,ij->i", self.item_factors, self.item_factors, dtype=np.float64)
+        return np.sqrt(squares + self.item_biases.astype(np.float64) ** 2)
+
+    def _fast(self, many: bool) -> Fast:
+        """All scores of some users in float32, with a bound of their error. For `many` users the items are laid out anew."""
         P, Q = (table.astype(np.float32, copy=False) for table in (self.user_factors, self.item_factors))
-        b_i, levels = self.item_biases.astype(np.float32), self.mean + self.user_biases.astype(np.float64)
-        longest, highest = np.linalg.norm(Q.astype(np.float64), axis=1).max(), np.abs(b_i).max()
-        by_item = np.ascontiguousarray(Q.T)
+        b_i, levels = self.item_biases.astype(np.float32, copy=False), self.mean + self.user_biases.astype(np.float64)
+        longest = self.item_lengths.max()
+        by_item = np.ascontiguousarray(Q.T) if many else Q.T
 
         def fast(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             rows = P[users]
             scores = rows @ by_item
             scores += b_i
-            sizes = np.linalg.norm(rows.astype(np.float64), axis=1) * longest + highest + np.abs(levels[users])
+            sizes = (np.linalg.norm(rows.astype(np.float64), axis=1) + 1.0) * longest + np.abs(levels[users])
             # 1e-44: what is lost where products are too small for float32
             return scores, (self.n_factors + 8) * (2.0**-22 * sizes + 1e-44)
 

@@ -31,7 +31,7 @@ class Index:
     """
 
     def __init__(self, factors: Any, graph: Any) -> None:
-        known = _known(factors)
+        known = factors.item_lengths > 0
         if len(graph) != known.sum() or graph.num_dimensions != factors.n_factors + 2:
             raise ValueError(
                 f"the graph holds {len(graph):,} vectors of {graph.num_dimensions} numbers, {factors} need "
@@ -108,30 +108,37 @@ class Index:
         return np.arange(self.factors.n_items)
 
 
-def item_vectors(factors: Any) -> np.ndarray:
+def item_vectors(factors: Any, items: Any = slice(None)) -> np.ndarray:
     """Rows [q_i, b_i, √(M² - ‖q_i‖² - b_i²)] / M, all of length 1: cosines with [p_u, 1, 0] are in the order of predictions.
+
+    Parameters
+    ----------
+    factors : Factors
+        M is the largest ‖[q_i, b_i]‖ of all its items.
+    items : int array or slice
+        Which rows are wanted: all of a large catalogue take as much memory as its factors.
 
     Returns
     -------
-    float32 array, shape (n_items, k + 2)
+    float32 array, shape (n, k + 2)
+
+    Raises
+    ------
+    ValueError
+        If all items have zeros.
 
     Notes
     -----
     Y. Bachrach and others, Speeding Up the Xbox Recommender System Using a Euclidean Transformation for Inner-Product
     Spaces (RecSys 2014).
     """
-    vectors = np.column_stack([factors.item_factors, factors.item_biases]).astype(np.float64)
-    longest = np.linalg.norm(vectors, axis=1).max(initial=0.0)
+    lengths = factors.item_lengths
+    longest = lengths.max(initial=0.0)
     if not longest:
         raise ValueError(f"{factors} have neither factors nor biases of items: there is no order to find")
-    vectors /= longest
-    missing = np.sqrt(np.maximum(0.0, 1.0 - (vectors**2).sum(axis=1)))
-    return np.column_stack([vectors, missing]).astype(np.float32)
-
-
-def _known(factors: Any) -> np.ndarray:
-    """Of which items there is more than zeros."""
-    return factors.item_factors.any(axis=1) | (factors.item_biases != 0)
+    rows = np.column_stack([factors.item_factors[items], factors.item_biases[items]]).astype(np.float64) / longest
+    rest = np.sqrt(np.maximum(0.0, 1.0 - (lengths[items] / longest) ** 2))
+    return np.column_stack([rows, rest]).astype(np.float32)
 
 
 def built(factors: Any, m: int, ef_construction: int, threads: int, seed: int, progress: bool) -> Index:
@@ -139,15 +146,14 @@ def built(factors: Any, m: int, ef_construction: int, threads: int, seed: int, p
     m, ef_construction = whole_number("m", m, 2, 256), whole_number("ef_construction", ef_construction, 1, 100_000)
     threads, seed = whole_number("threads", threads, 1, 1024), whole_number("seed", seed, 0, 2**32 - 1)
     voyager = _voyager()
-    vectors = item_vectors(factors)
+    known = np.flatnonzero(factors.item_lengths)
+    width = item_vectors(factors, known[:1]).shape[1]  # and items without any order are refused
     graph = voyager.Index(
-        voyager.Space.Cosine, vectors.shape[1], M=m, ef_construction=ef_construction, random_seed=seed,
-        max_elements=len(vectors),
-    )  # fmt: skip
-    known = np.flatnonzero(_known(factors))
+        voyager.Space.Cosine, width, M=m, ef_construction=ef_construction, random_seed=seed, max_elements=len(known)
+    )
     for at in progress_bar(range(0, len(known), AT_ONCE), show=progress, desc="index"):
         part = known[at : at + AT_ONCE]
-        graph.add_items(vectors[part], ids=part, num_threads=threads)
+        graph.add_items(item_vectors(factors, part), ids=part, num_threads=threads)
     return Index(factors, graph)
 
 

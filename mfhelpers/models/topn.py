@@ -34,9 +34,9 @@ def recommend(
     n, users, hidden = asked(user, n, exclude, shape)
     if users.ndim:
         return lists(users, n, shape[1], hidden, fast, exact)
-    scores = exact(np.full(shape[1], int(users)), np.arange(shape[1]))
-    scores[hidden(users)[1]] = -np.inf
-    return largest(scores, n)
+    items, scores = lists(users[None], min(n, shape[1]), shape[1], hidden, fast, exact)
+    left = items[0] >= 0
+    return items[0][left], scores[0][left]
 
 
 def asked(user: Any, n: int, exclude: Any, shape: tuple[int, int]) -> tuple[int, np.ndarray, Hidden]:
