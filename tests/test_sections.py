@@ -178,7 +178,7 @@ def run(cell, names):
     linecache.cache[file] = len(cell.source), None, cell.source.splitlines(keepends=True), file  # for inspect
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            exec(compile(cell.source, file, "exec"), names)
+            exec(compile(cell.source.replace("1_000_000", "20_000"), file, "exec"), names)  # lesson 12's million films
     except Exception:
         if "raises-exception" not in cell.metadata.get("tags", []):
             raise
