@@ -79,6 +79,9 @@ wheels: $(READY)
 
 gpu:
 	$(GPU_PYTHON) -m venv --system-site-packages build/gpu
+	# where that Python is a virtual environment itself, its packages are no system's: named in a file of paths
+	$(GPU_PYTHON) -c 'import sysconfig as s; print(s.get_path("purelib"))' \
+	  > "$$(build/gpu/bin/python -c 'import sysconfig as s; print(s.get_path("purelib"))')/parent.pth"
 	for name in $(NEEDED); do build/gpu/bin/python -c "import $$name" 2>/dev/null \
 	  || build/gpu/bin/python -m pip install -q --no-index --find-links build/wheels $$name || true; done
 	PYTHONPATH=. build/gpu/bin/python tests/gpu.py $(GPU_OPTIONS)

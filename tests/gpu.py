@@ -25,7 +25,7 @@ import mfhelpers as mf
 ROOT = Path(__file__).parents[1]
 FULL = {"users": 138_493, "items": 26_744, "ratings": 18_000_000}  # the shape of ML-20M
 SMALL = {"users": 2_000, "items": 1_000, "ratings": 100_000}
-TESTS = ("als", "svdpp", "sgd_start_and_end", "devices", "fit_dropout")
+TESTS = ("als", "svdpp", "sgd_start_and_end", "devices", "fit_dropout", "bpr")
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
-    for name, measure in (("tests", tests), ("crossover", crossover), ("fit", fit), ("als", als)):
+    for name, measure in (("tests", tests), ("crossover", crossover), ("fit", fit), ("bpr", bpr), ("als", als)):
         report[name] = measure(device, shape)
         report["seconds"] = round(time.perf_counter() - began)
         print(f"{report['seconds']} s: {name} {json.dumps(report[name])}", flush=True)
@@ -88,6 +88,17 @@ def fit(device: str, shape: dict) -> dict:
     ratings, _ = mf.simulate_ratings(6040, 3706, 1_000_000)
     k, size = 64, 1 << 16
     return {f"{place}, k = {k}": len(ratings) / epoch_seconds(ratings, k, size, place) for place in ("cpu", device)}
+
+
+def bpr(device: str, shape: dict) -> dict:
+    """Pairs a second of BPR, whose other items are drawn on the processor, in steps as large as pay there."""
+    ratings, _ = mf.simulate_ratings(6040, 3706, 1_000_000)
+    found = {}
+    for place in ("cpu", device):
+        history = mf.History()
+        mf.bpr(ratings, 64, epochs=3, batch_size=1 << 16, device=place, history=history, progress=False)
+        found[f"{place}, k = 64"] = len(ratings) / float(np.diff(history.seconds)[1:].min())
+    return found
 
 
 def als(device: str, shape: dict) -> dict:

@@ -212,6 +212,20 @@ def test_a_seed_reproduces_and_another_differs():
     assert not np.array_equal(one.item_factors, other.item_factors)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA here")
+def test_gpu_and_cpu_draw_the_same_pairs_and_reach_the_same_scores():
+    histories = [History(), History()]
+    options = {"epochs": 10, "lr": 0.02, "seed": 3, **QUIET}
+    on_cpu, on_gpu = (
+        bpr(TRAIN, 8, device=device, history=history, valid=TEST, **options)
+        for device, history in zip(("cpu", "cuda"), histories, strict=True)
+    )
+    assert histories[1].device.startswith("cuda")
+    assert histories[1].train_error == pytest.approx(histories[0].train_error, abs=1e-3)
+    assert histories[1].valid_error == pytest.approx(histories[0].valid_error, abs=1e-3)
+    assert on_gpu.rms_difference(on_cpu) < 1e-2
+
+
 def test_weights_play_no_part_and_of_ratings_those_from_at_least_are_chosen():
     weighted = drawn(TRAIN.to_csr().toarray() > 0, np.random.default_rng(0).uniform(1, 9, (90, 60)))
     assert_same_factors(bpr(weighted, 3, **FEW), bpr(drawn(TRAIN.to_csr().toarray() > 0), 3, **FEW))

@@ -12,10 +12,10 @@ LANES = 8  # sampled_addmm is slow for rows shorter than a register of the proce
 def csr_tensor(
     starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, shape: tuple[int, int]
 ) -> torch.Tensor:
-    """`torch.sparse_csr_tensor`, without its notice that such tensors are new; nothing is checked."""
+    """`torch.sparse_csr_tensor`, without its notices that such tensors are new and unchecked: they are made right here."""
     with warnings.catch_warnings():
-        # PyTorch says so once a process, at the first matrix of this kind
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        # PyTorch says so once a process, at the first matrix of this kind; on a GPU, of the second, though it was told
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta|Sparse invariant checks are")
         return torch.sparse_csr_tensor(starts, columns, values, size=shape, check_invariants=False)
 
 

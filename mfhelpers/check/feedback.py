@@ -130,6 +130,10 @@ def untouched(now: Any, before: Any, what: str) -> None:
             "It was changed, and belongs to the caller: `*=`, `-=`, `sort` and `pop` work in place. Compute something new.")  # fmt: skip
 
 
+class Either(tuple):
+    """Results of which each deserves the same hint."""
+
+
 def agree(
     got: Any,
     expected: Any,
@@ -147,7 +151,8 @@ def agree(
     what : str
         The property, as in "the row of P after one step".
     mistakes : {hint: result}
-        What typical mistakes give in the same case. An answer that is one of them gets its hint.
+        What typical mistakes give in the same case. An answer that is one of them gets its hint. `Either` of several
+        results, where slips of one kind are worth one hint.
     cause : str
         The hint for every other answer.
     tolerance : float
@@ -174,7 +179,7 @@ def agree(
     if _close(got, expected, tolerance):
         return None
     for hint, wrong in (mistakes or {}).items():
-        if _close(got, _array(wrong), tolerance):
+        if any(_close(got, _array(one), tolerance) for one in (wrong if isinstance(wrong, Either) else (wrong,))):
             fail(what, told, got, hint)
     if got.shape != expected.shape:
         fail(f"the shape of {what}", expected.shape, got.shape, "Print the shapes of what goes in, then of each step.")
@@ -228,7 +233,10 @@ class Together:
         self._ask(got, expected, what, mistakes, _equal, {"cause": cause})
 
     def _ask(self, got: Any, expected: Any, what: str, mistakes: Mapping, compare: Callable, how: Mapping) -> None:
-        fitting = {hint for hint, wrong in mistakes.items() if _passes(compare, got, wrong, **how)}
+        fitting = set()
+        for hint, wrong in mistakes.items():
+            if any(_passes(compare, got, one, **how) for one in (wrong if isinstance(wrong, Either) else (wrong,))):
+                fitting.add(hint)
         self._fitting = fitting if self._fitting is None else self._fitting & fitting
         if self._first is None and not _passes(compare, got, expected, **how):
             self._first = got, expected, what, mistakes, compare, how

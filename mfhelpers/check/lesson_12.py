@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterator
-from itertools import combinations, product
+from itertools import combinations, combinations_with_replacement, product
 from typing import Any
 
 import numpy as np
 
-from .feedback import Together, cases, exercise, require, untouched
+from .feedback import Either, Together, cases, exercise, require, untouched
 
 
 @exercise(1, "why this and not that")
@@ -44,10 +44,7 @@ def _rather(
     n_cells = len(chosen) + alpha * len(Q)
 
     def parts(matrix=weighed + alpha * gram, penalty=reg * n_cells, times=c, asked=apart):
-        try:
-            return times * (own @ np.linalg.solve(matrix + penalty * identity, asked))
-        except np.linalg.LinAlgError:
-            return np.full(len(own), np.nan)
+        return times * (own @ _solved(matrix + penalty * identity, asked))
 
     same.agree(
         got, parts(), f"what each film adds: {what}",
@@ -68,6 +65,19 @@ def _rather(
             "n counts the chosen films, each as 1, and not their confidences.":
                 parts(penalty=reg * (c.sum() + alpha * len(Q))),
             "The penalty is missing.": parts(penalty=0.0),
+            "α is missing before n_items: λ (n + α n_items).": parts(penalty=reg * (len(chosen) + len(Q))),
+            "α multiplies n_items alone: λ (n + α n_items).": parts(penalty=reg * alpha * (len(chosen) + len(Q))),
+            "n is the number of chosen films, n_items that of all films, the rows of Q.":
+                Either([parts(penalty=reg * (a + alpha * b)) for a, b in
+                 ((len(Q), len(Q)), (len(chosen), len(chosen)), (len(chosen), Q.shape[1]), (len(Q), len(chosen)))]),
+            "c_j as it is, in A and in the sum: here it was normalised, or its root taken.":
+                Either([parts(times=c / c.sum()), parts(times=c / len(c)), parts(times=np.sqrt(c))]),
+            "That is how near the user is to each film. A⁻¹ (q_i - q_h) meets q_j: the user's row is a sum, and not to be used.":
+                c * (own @ _solved(weighed + alpha * gram + reg * n_cells * identity, own.T @ c)),
+            "Parts may be negative: a film may speak against.": np.abs(parts()),
+            "The confidences stand twice in A: they weigh each product q qᵀ once.": parts((own.T * c**2) @ own + alpha * gram),
+            "1 + c? On this page the confidence of a chosen film is c itself.": parts(weighed + own.T @ own + alpha * gram, times=1 + c),
+            "Two terms of A are missing: α QᵀQ and the penalty.": parts(weighed, penalty=0.0),
             "λ belongs on the diagonal alone: times np.eye.": _added_everywhere(own, weighed + alpha * gram, reg * n_cells, c, apart),
             "A is not inverted: these are the products q · q_j. A⁻¹ stands between them.": c * (own @ apart),
             "Multiplied by A, where its inverse is meant.": c * (own @ ((weighed + alpha * gram + reg * n_cells * identity) @ apart)),
@@ -77,17 +87,21 @@ def _rather(
             "These are changes if a film were left out. That changes A; here each part of the sum as it stands is asked for.":
                 _left_out(own, c, alpha * gram, reg, len(chosen), alpha * len(Q), apart),
         },
-        cause="Is their sum the difference of the two scores? If so, each c_j is in another place; if not, look at A.",
+        cause="Is their sum the difference of the two scores? If so, the parts went to other films. If not: are A and what is asked of it right?",
     )  # fmt: skip
+
+
+def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        return np.full(len(matrix), np.nan)
 
 
 def _added_everywhere(
     own: np.ndarray, matrix: np.ndarray, penalty: float, c: np.ndarray, asked: np.ndarray
 ) -> np.ndarray:
-    try:
-        return c * (own @ np.linalg.solve(matrix + penalty, asked))
-    except np.linalg.LinAlgError:
-        return np.full(len(own), np.nan)
+    return c * (own @ _solved(matrix + penalty, asked))
 
 
 def _left_out(
@@ -96,7 +110,7 @@ def _left_out(
     def difference(keep: np.ndarray) -> float:
         rows, weights = own[keep], c[keep]
         A = (rows.T * weights) @ rows + everywhere + reg * (len(rows) + cells) * np.eye(own.shape[1])
-        return asked @ np.linalg.solve(A, rows.T @ weights)
+        return float(asked @ np.linalg.solve(A, rows.T @ weights))
 
     everything = np.arange(n)
     return np.array([difference(everything) - difference(everything != j) for j in range(n)])
@@ -108,7 +122,8 @@ def the_wrong_neighbours(item_rows: Callable, user_row: Callable, seed: int = 0)
     with Together() as same:
         for rng in cases(seed):
             k, n_items = int(rng.integers(1, 4)), int(rng.integers(4, 9))
-            Q, b, p = rng.normal(size=(n_items, k)), rng.normal(0, 1.5, n_items), rng.normal(size=k)
+            small = 1 if rng.random() < 0.5 else 0.05
+            Q, b, p = small * rng.normal(size=(n_items, k)), small * rng.normal(0, 1.5, n_items), rng.normal(size=k)
             given = Q.copy(), b.copy(), p.copy()
             rows, asked = item_rows(*given[:2]), user_row(given[2])
             for now, before, name in zip(given, (Q, b, p), ("factors", "biases", "user's factors"), strict=True):
@@ -116,7 +131,7 @@ def the_wrong_neighbours(item_rows: Callable, user_row: Callable, seed: int = 0)
             rows, asked = _row_shapes(rows, asked, n_items, k)
             got = _direction(rows @ asked / _lengths(rows))
             longest = "all of one length" if np.ptp(_lengths(rows)) < 1e-6 else "of different lengths"
-            same.agree(got, _direction(Q @ p + b), f"cosines over their norm (the rows are {longest})", _neighbours(Q, b, p),
+            same.agree(got, _direction(Q @ p + b), f"the cosines, scaled to length 1 (the rows are {longest})", _neighbours(Q, b, p),
                        cause="Take the product of your two rows by hand: is it q · p + b? And have all rows one length?")  # fmt: skip
     return "20 random catalogues: cosines in proportion to scores"
 
@@ -133,8 +148,16 @@ def _row_shapes(rows: Any, asked: Any, n_items: int, k: int) -> tuple[np.ndarray
             got,
             "Nothing came back: does the function end in `return`?",
         )
-        require(np.shape(got) == shape, f"the shape of {what}", shape, np.shape(got), "The factors, the bias (1 for the user), one number more.")  # fmt: skip
+        turned = np.ndim(got) != len(shape) or np.shape(got)[::-1] == shape
+        cause = (
+            "A row for each item, and the user's is one-dimensional."
+            if turned
+            else "The factors, the bias (1 for the user), one number more."
+        )
+        require(np.shape(got) == shape, f"the shape of {what}", shape, np.shape(got), cause)
     rows, asked = np.asarray(rows, dtype=np.float64), np.asarray(asked, dtype=np.float64)
+    if np.isnan(rows).sum() == 1:  # the longest row lacks nothing, and rounding may make a negative number of that
+        rows = np.nan_to_num(rows)
     require(np.isfinite(rows).all(), "the rows of the items", "finite numbers", rows,
             "The root of a negative number? M is the length of the *longest* row [q, b].")  # fmt: skip
     return rows, asked
@@ -148,20 +171,28 @@ def _direction(values: np.ndarray) -> np.ndarray:
     return values / max(1e-12, np.linalg.norm(values))
 
 
+def _root(values: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(values)
+
+
 def _neighbours(Q: np.ndarray, b: np.ndarray, p: np.ndarray) -> dict[str, Any]:
     """What cosines are in proportion to after typical mistakes."""
     rows = np.column_stack([Q, b])
     alone, both = (Q**2).sum(axis=1), (rows**2).sum(axis=1)
     asked = np.append(p, 1.0)
 
-    def cosine(squares, rows=rows, asked=asked, last=0.0, missing=np.sqrt):
-        with np.errstate(invalid="ignore"):
-            added = missing(squares.max() - squares)
+    def cosine(squares, rows=rows, asked=asked, last=0.0, missing=_root):
+        added = missing(squares.max() - squares)
         whole = np.column_stack([rows, added])
         return _direction(whole @ np.append(asked, last) / _lengths(whole))
 
     no_bias = np.append(p, 0.0)
     zero = lambda gap: 0 * gap  # noqa: E731
+
+    def _unit(table):
+        return table / np.maximum(1e-12, np.linalg.norm(table, axis=1, keepdims=True))
+
     return {
         "Two bugs are left: the lengths are those of q without b, and the user's row has a 1 where nothing shall be added.":
             cosine(alone, last=1.0),
@@ -175,6 +206,17 @@ def _neighbours(Q: np.ndarray, b: np.ndarray, p: np.ndarray) -> dict[str, Any]:
         "The added number is a difference of squares: its root is missing.": cosine(both, missing=lambda gap: gap),
         "M - length is no missing side: lengths add up by their squares, √(M² - ‖[q, b]‖²).":
             cosine(np.sqrt(both), missing=lambda gap: gap),
+        "M is squared already: the squares' maximum less each square.":
+            Either([cosine(both, missing=lambda gap: _root(both.max() ** 2 - both)),
+                    cosine(both, missing=lambda gap: _root(np.maximum(0, both.max() ** 2 - both)))]),
+        "The user's factors were scaled before the 1 came: now the bias counts too much or too little.":
+            cosine(both, asked=np.append(p / np.linalg.norm(p), 1.0)),
+        "The films' factors were scaled: their length is part of the score.":
+            _direction(_unit(Q) @ p + b),
+        "‖[q, b]‖² is ‖q‖² + b²: squares, and then one root.":
+            Either([cosine(np.sqrt(both), missing=_root), cosine(alone + b, missing=_root), cosine((np.sqrt(alone) + b) ** 2, missing=_root)]),
+        "M has to be the longest [q, b], with the bias: that of q alone is too short, and what is below 0 was cut off.":
+            cosine(both, missing=lambda gap: _root(np.maximum(0, alone.max() - both))),
         "The bias of each film is subtracted.": cosine(both, asked=np.append(p, -1.0)),
         "The order is that of q · p alone: is b in the films' rows, and a 1 for it in the user's?": _direction(Q @ p),
     }  # fmt: skip
@@ -189,6 +231,11 @@ def a_list_that_is_more_than_its_parts(covering: Callable, seed: int = 0) -> str
             same, covering, *by_hand, 0.35, 3, "scores 0.9 0.8 0.5 0.4, genres A, A, B, B and C, weight 0.35, n = 3"
         )
         _covering(same, covering, *by_hand, 0.0, 2, "the same films, weight 0, n = 2")
+        twins = np.array([0.5, 0.5, 0.5, 0.5]), np.array([[0, 1], [0, 1], [1, 0], [1, 0]])
+        _covering(same, covering, *twins, 0.1, 3, "four films of one score, two of each genre, n = 3")
+        _covering(
+            same, covering, -1 - by_hand[0], by_hand[1], 0.1, 3, "the first films with scores of -1.9 -1.8 -1.5 -1.4"
+        )
         for rng in cases(seed):
             n_films = int(rng.integers(5, 12))
             flags = (rng.random((n_films, 5)) < 0.4).astype(float)
@@ -196,7 +243,7 @@ def a_list_that_is_more_than_its_parts(covering: Callable, seed: int = 0) -> str
             _covering(
                 same, covering, scores, flags, rng.uniform(0.05, 0.5), int(rng.integers(2, n_films)), "random films"
             )
-    return "four films by hand, 20 random lists"
+    return "four films by hand, equal ones, negative scores, 20 random lists"
 
 
 def _covering(
@@ -208,13 +255,14 @@ def _covering(
     untouched(given[1], flags, "the flags that were given")
     on = flags > 0
 
-    def filled(gain, again=False, start=None):
+    def filled(gain, taken=-np.inf, start=None, last=False):
         chosen: list[int] = []
         for _ in range(n):
             value = np.array([gain(film, chosen) for film in range(len(scores))], float)
-            if not again:
-                value[chosen] = -np.inf
-            chosen.append(int(start) if start is not None and not chosen else int(value.argmax()))
+            if taken is not None:
+                value[chosen] = taken
+            best = len(value) - 1 - value[::-1].argmax() if last else value.argmax()
+            chosen.append(int(start) if start is not None and not chosen else int(best))
         return np.array(chosen)
 
     covered = lambda chosen: on[chosen].any(axis=0)  # noqa: E731
@@ -224,9 +272,17 @@ def _covering(
     same.agree(
         got, right, f"the list: {what}",
         {
-            "The genres are counted once, before the list begins: a genre that the list has is no longer new.":
+            "All genres of a film count here: those that the list has are no longer new.":
                 filled(lambda film, chosen: scores[film] + weight * on[film].sum()),
-            "A film may come twice here: what is in the list gets -inf.": filled(plus, again=True),
+            "A film may come twice here: what is in the list gets -inf.": filled(plus, taken=None),
+            "Of equal films the first: np.argmax takes it, and in a loop `>` and not `>=`.": filled(plus, last=True),
+            "Scores can be negative: a film that is taken gets -inf.": Either([filled(plus, taken=0.0), filled(plus, taken=-1.0)]),
+            "A genre that two films of the list have counts against a third: covered is yes or no.":
+                filled(lambda film, chosen: scores[film] + weight * (on[film] * (1 - on[chosen].sum(axis=0))).sum()),
+            "That is MMR's form: here the score counts whole, and w comes on top.":
+                filled(lambda film, chosen: (1 - weight) * scores[film] + weight * new(film, chosen)),
+            "The share of new genres among all genres counts here: it is their number.":
+                filled(lambda film, chosen: scores[film] + weight * new(film, chosen) / flags.shape[1]),
             "Genres alone decide: add the score.": filled(lambda film, chosen: new(film, chosen)),
             "Scores alone decide: is the number of new genres always 0?": filled(lambda film, chosen: scores[film]),
             "The weight is forgotten: each new genre counts w.": filled(lambda film, chosen: scores[film] + new(film, chosen)),
@@ -244,12 +300,32 @@ def _covering(
                 filled(plus, start=scores.argmax()),
             "Are new genres subtracted?": filled(lambda film, chosen: scores[film] - weight * new(film, chosen)),
             "These are scores: the positions of the films are asked for.": scores[right],
-            "The films are right, their order is not: in the order in which they were taken.": np.sort(right),
+            "The films are right, their order is not: in the order in which they were taken.":
+                Either([np.sort(right), right[np.argsort(-scores[right], kind="stable")]]),
+            "The best of all lists was looked for: fill it one by one.": _best_of_all(scores, on, weight, n),
             "The first n by score, put in order again? The list takes films from all that were given.":
                 _among(np.argsort(-scores, kind="stable")[:n], plus),
         },
         cause="Fill the list by hand for the first case: after each film, which genres are new for those that are left?",
     )  # fmt: skip
+    positions = np.asarray(got)
+    require(
+        positions.dtype.kind in "iu",
+        "the positions",
+        "whole numbers",
+        positions.dtype,
+        "They are places in a list: int.",
+    )
+
+
+def _best_of_all(scores: np.ndarray, on: np.ndarray, weight: float, n: int) -> np.ndarray:
+    if len(scores) > 8:  # thousands of lists
+        return np.full(n, -1)
+    found = max(
+        combinations(range(len(scores)), n),
+        key=lambda c: scores[list(c)].sum() + weight * on[list(c)].any(axis=0).sum(),
+    )
+    return np.array(found)
 
 
 def _among(films: np.ndarray, gain: Callable) -> np.ndarray:
@@ -271,6 +347,11 @@ def how_far_from_the_past(by_chance: Callable, seed: int = 0) -> str:
             flags[:, 0] |= ~flags.any(axis=1)
             _chance(same, by_chance, flags / flags.sum(axis=1, keepdims=True), int(rng.integers(1, 4)), "a random past")
     return "two films by hand, all at once, 20 random pasts"
+
+
+def _without(p: np.ndarray, q: np.ndarray, kept: np.ndarray) -> float:
+    kept = kept & (p > 0)
+    return float((p[kept] * np.log(p[kept] / q[kept])).sum())
 
 
 def _chance(same: Together, answer: Callable, shares: np.ndarray, n: int, what: str) -> None:
@@ -303,6 +384,14 @@ def _chance(same: Together, answer: Callable, shares: np.ndarray, n: int, what: 
             "log10? The lesson has the natural logarithm.": mean(found) / np.log(10),
             "The sum over the lists: divide by their number.": float(np.sum(found)),
             "A film came twice in a list: all lists of n *different* films.": mean(distance(p, smooth(q)) for q in again),
+            "Genres that a list lacks count most: leave out only those with h = 0.":
+                Either([mean(_without(p, smooth(q), q > 0) for q in qs), mean(_without(p, q, q > 0) for q in qs)]),
+            "The mean over the genres: it is their sum.":
+                Either([mean(found) / (p > 0).sum(), mean(found) / len(p)]),
+            "The last list's divergence: their mean is asked for.": found[-1],
+            "The median of all lists: their mean is asked for.": float(np.median(found)),
+            "A film came twice in a list (with replacement): all lists of n *different* films.":
+                mean(distance(p, smooth(shares[list(films)].mean(axis=0))) for films in combinations_with_replacement(range(m), n)),
             "Each film on its own: ℓ is the mean of a whole list.": mean(distance(p, smooth(row)) for row in shares),
             "One list was looked at, that of the first n films: all of them are asked for.": found[0],
             "The worst of all lists: their mean is asked for.": max(found),
@@ -315,8 +404,13 @@ def _chance(same: Together, answer: Callable, shares: np.ndarray, n: int, what: 
                 mean(np.log(p[p > 0] / smooth(q)[p > 0]).sum() for q in qs),
             "The sign: log(h / ℓ̃) and not log(ℓ̃ / h).": -mean(found),
         },
-        cause="For two films of one genre each h is (0.5, 0.5), a list of one has ℓ = (1, 0). Work out ℓ̃ and the sum by hand.",
-        tolerance=1e-8,
+        cause=(
+            "For two films of one genre each h is (0.5, 0.5), a list of one has ℓ = (1, 0). Work out ℓ̃ and the sum by hand."
+            if m == 2 else
+            "Near, and not the same? Drawn lists are only near: go through all of them. nan? Leave out genres with h = 0. "
+            "And rows of one list: shares[list(films)].mean(axis=0)."
+        ),
+        tolerance=1e-5,
     )  # fmt: skip
 
 
@@ -345,6 +439,13 @@ def _pieces(
     given = P.copy()
     got = answer(given, _blocks(Q, b, size), n)
     untouched(given, P, "the users' factors that were given")
+    if isinstance(got, tuple):
+        require(
+            len(got) != 2, what, "an array of numbers", got, "The numbers alone are asked for, without their scores."
+        )
+    if got is not None and np.ndim(got) == 2 and np.shape(got)[0] == 1 < len(P):
+        require(False, f"the shape of the lists: {what}", (len(P), n), np.shape(got),
+                "A generator is used up after one pass: blocks outside, users inside.")  # fmt: skip
     scores = P @ Q.T + b
     ordered = lambda values: np.argsort(-values, axis=1, kind="stable")  # noqa: E731
     starts = np.arange(0, len(Q), size)
@@ -368,19 +469,22 @@ def _pieces(
             "The biases are subtracted.": ordered(P @ Q.T - b)[:, :n],
             "These are scores: the films' numbers are asked for.": np.take_along_axis(scores, right, axis=1),
             "A row is a user: transposed?": right.T,
+            "Each user has an order of their own: np.take_along_axis, for scores and for numbers.":
+                Either([np.broadcast_to(right[0], right.shape)]),
             "One list for all: each user has their own.": np.argsort(-scores.sum(axis=0), kind="stable")[:n],
             "All films, sorted: the first n are asked for.": ordered(scores),
             "Each block's positions were taken with `first` of the block after it.": right + size,
         },
-        cause="Follow one user through two blocks by hand: which films, by number, are kept after each?",
+        cause="Follow one user through two blocks by hand: which films, by number, are kept after each? A block's first film "
+              "has the number of films in the blocks before it, and scores and numbers are put in order together.",
     )  # fmt: skip
     numbers = np.asarray(got)
     require(numbers.dtype.kind in "iu", "the films", "whole numbers", numbers.dtype, "They are rows of a table: int.")
 
 
 def _no_table(answer: Callable, rng: np.random.Generator) -> None:
-    """200 users and 20,000 films in blocks of 200: all scores would take 32 MB, those of a block .3."""
-    P, Q = rng.normal(size=(200, 2)), rng.normal(size=(200, 2))
+    """200 users and 20,000 films in blocks of 200: all scores or all factors would take 32 MB, those of a block 0.3."""
+    P, Q = rng.normal(size=(200, 200)), rng.normal(size=(200, 200))
     tracemalloc.start()
     try:
         answer(P, ((Q * (1 + number), np.zeros(200)) for number in range(100)), 10)

@@ -1,6 +1,6 @@
 """What learners typically write in the exercises to lesson 12, and words of the hint that each deserves."""
 
-from itertools import combinations, product
+from itertools import combinations, combinations_with_replacement, product
 
 import numpy as np
 
@@ -60,6 +60,11 @@ def in_place(film, other, chosen, confidences, Q, alpha, reg):
     return confidences
 
 
+def near_the_user(film, other, chosen, confidences, Q, alpha, reg):
+    p = np.linalg.solve(system(chosen, confidences, Q, alpha, reg), Q[chosen].T @ confidences)
+    return confidences * (Q[chosen] @ p)
+
+
 def rows_by(squares=lambda Q, b: (Q**2).sum(1) + b**2, added=np.sqrt, b_of=lambda b: b):
     def item_rows(Q, b):
         sizes = squares(Q, b)
@@ -82,15 +87,32 @@ def by_mean_length(Q, b):
         return np.column_stack([Q, b, np.sqrt(sizes.mean() - sizes)])
 
 
-def greedy(gain, again=False, first_by_score=False, what=lambda chosen, scores: np.array(chosen)):
+def squared_twice(Q, b):
+    squares = (Q**2).sum(1) + b**2
+    return np.column_stack([Q, b, np.sqrt(np.maximum(0, squares.max() ** 2 - squares))])
+
+
+def unit_factors(Q, b):
+    return rows_by()(Q / np.linalg.norm(Q, axis=1, keepdims=True), b)
+
+
+def of_q_alone_cut(Q, b):
+    squares = (Q**2).sum(1) + b**2
+    return np.column_stack([Q, b, np.sqrt(np.maximum(0, (Q**2).sum(1).max() - squares))])
+
+
+def greedy(
+    gain, again=False, first_by_score=False, taken=-np.inf, last=False, what=lambda chosen, scores: np.array(chosen)
+):
     def covering(scores, flags, weight, n):
         on, chosen = flags > 0, []
         for _ in range(n):
             covered = on[chosen].any(axis=0)
             value = np.asarray(gain(scores, on, covered, weight, on[chosen[-1:]].any(axis=0)), float)
             if not again:
-                value = np.where(np.isin(np.arange(len(scores)), chosen), -np.inf, value)
-            chosen.append(int(scores.argmax() if first_by_score and not chosen else value.argmax()))
+                value = np.where(np.isin(np.arange(len(scores)), chosen), taken, value)
+            best = len(value) - 1 - value[::-1].argmax() if last else value.argmax()
+            chosen.append(int(scores.argmax() if first_by_score and not chosen else best))
         return what(chosen, scores)
 
     return covering
@@ -140,6 +162,20 @@ def even_shares(shares, n):
     return np.mean(found)
 
 
+def of_what_is_listed(shares, n):
+    h, found = shares.mean(axis=0), []
+    for films in combinations(range(len(shares)), n):
+        listed = shares[list(films)].mean(axis=0)
+        kept = (h > 0) & (listed > 0)
+        found.append((h[kept] * np.log(h[kept] / (0.99 * listed + 0.01 * h)[kept])).sum())
+    return np.mean(found)
+
+
+def drawn_lists(shares, n):
+    rng, right = np.random.default_rng(0), chance()(shares, n)
+    return right * (1 + 0.02 * rng.random()) if len(shares) > 3 else right
+
+
 def with_repetition(films, n):
     return product(films, repeat=n)
 
@@ -184,6 +220,19 @@ def whole_table(n_kept=True):
     return best_of_blocks
 
 
+def users_outside(P, blocks, n):
+    lists = []
+    for p in P:
+        scores = [b + Q @ p for Q, b in blocks]
+        if scores:
+            lists.append(np.argsort(-np.concatenate(scores), kind="stable")[:n])
+    return np.array(lists)
+
+
+def kept_blocks(P, blocks, n):
+    return pieces()(P, list(blocks), n)
+
+
 def for_all(P, blocks, n):
     scores = np.hstack([P @ Q.T + b for Q, b in blocks])
     return np.argsort(-scores.sum(axis=0), kind="stable")[:n]
@@ -212,6 +261,15 @@ WRONG = {
         ((rather(last=lambda parts: np.sort(parts)[::-1]),), "Sorted?"),
         ((rather(last=lambda parts: parts / (parts.sum() or np.nan)),), "In percent of the sum"),
         ((left_out,), "changes if a film were left out"),
+        ((rather(count=lambda n, a, m, c: n + m),), "α is missing before n_items"),
+        ((rather(count=lambda n, a, m, c: a * (n + m)),), "α multiplies n_items alone"),
+        ((rather(count=lambda n, a, m, c: m + a * m),), "the rows of Q"),
+        ((rather(count=lambda n, a, m, c: n + a * n),), "the rows of Q"),
+        ((rather(outside=0.5),), "normalised, or its root"),
+        ((rather(inside=2),), "twice in A"),
+        ((rather(last=np.abs),), "Parts may be negative"),
+        ((near_the_user,), "how near the user is"),
+        ((rather(gram=lambda a, Q: 0 * Q.T @ Q, count=lambda n, a, m, c: 0),), "Two terms of A are missing"),
         ((in_place,), "It was changed"),
         ((lambda *given: None,), "end in `return`"),
     ],
@@ -231,6 +289,13 @@ WRONG = {
         ),
         ((rows_by(), asks(bias=-1)), "is subtracted"),
         ((rows_by(of_factors, b_of=lambda b: 0 * b), asks()), "that of q · p alone"),
+        ((squared_twice, asks()), "M is squared already"),
+        ((rows_by(), lambda p: np.append(p / np.linalg.norm(p), (1, 0))), "scaled before the 1 came"),
+        ((unit_factors, asks()), "their length is part of the score"),
+        ((rows_by(lambda Q, b: (Q**2).sum(1) + b), asks()), "squares, and then one root"),
+        ((of_q_alone_cut, asks()), "M has to be the longest"),
+        ((lambda Q, b: rows_by()(Q, b).T, asks()), "A row for each item"),
+        ((rows_by(), lambda p: asks()(p)[:, None]), "A row for each item"),
         ((by_mean_length, asks()), "The root of a negative number"),
         ((lambda Q, b: np.column_stack([Q, b]), asks()), "one number more"),
         ((rows_by(), lambda p: np.append(p, 1)), "one number more"),
@@ -238,7 +303,7 @@ WRONG = {
         ((rows_by(), lambda p: None), "end in `return`"),
     ],
     "a_list_that_is_more_than_its_parts": [
-        ((greedy(lambda s, on, covered, w, last: s + w * on.sum(1)),), "counted once, before the list begins"),
+        ((greedy(lambda s, on, covered, w, last: s + w * on.sum(1)),), "All genres of a film count"),
         ((greedy(gain, again=True),), "may come twice"),
         ((greedy(lambda s, on, covered, w, last: (on & ~covered).sum(1)),), "Genres alone decide"),
         ((greedy(lambda s, on, covered, w, last: s),), "Scores alone decide"),
@@ -255,6 +320,15 @@ WRONG = {
         ((greedy(lambda s, on, covered, w, last: s - w * (on & ~covered).sum(1)),), "new genres subtracted"),
         ((greedy(gain, what=lambda chosen, scores: scores[chosen]),), "These are scores"),
         ((greedy(gain, what=lambda chosen, scores: np.sort(chosen)),), "their order is not"),
+        ((greedy(gain, last=True),), "Of equal films the first"),
+        ((greedy(gain, taken=0.0),), "Scores can be negative"),
+        (
+            (greedy(lambda s, on, covered, w, last: s + w * (on.astype(int) - covered).sum(1)),),
+            "All genres of a film count",
+        ),
+        ((greedy(lambda s, on, covered, w, last: (1 - w) * s + w * (on & ~covered).sum(1)),), "That is MMR's form"),
+        ((greedy(lambda s, on, covered, w, last: s + w * (on & ~covered).mean(1)),), "among all genres"),
+        ((greedy(gain, what=lambda chosen, scores: np.array(chosen, float)),), "whole numbers"),
         ((best_alone,), "takes films from all"),
         ((lambda *given: None,), "end in `return`"),
     ],
@@ -272,6 +346,12 @@ WRONG = {
         ((chance(mean=np.max),), "The worst of all lists"),
         ((chance(mean=np.min),), "The best of all lists"),
         ((even_shares,), "even shares"),
+        ((of_what_is_listed,), "leave out only those with h = 0"),
+        ((chance(lambda p, q: (p * np.log(p / q)).mean()),), "it is their sum"),
+        ((chance(mean=lambda found: found[-1]),), "The last list's divergence"),
+        ((chance(mean=np.median),), "The median of all lists"),
+        ((chance(over=combinations_with_replacement),), "A film came twice in a list (with"),
+        ((drawn_lists,), "Drawn lists are only near"),
         ((chance(q_of=lambda rows: rows.sum(axis=0)),), "divide by n"),
         ((chance(smooth=lambda q, p: q + 0.01 * p),), "adds up to more than 1"),
         ((chance(lambda p, q: np.log(p / q).sum()),), "Without the weight h"),
@@ -293,6 +373,10 @@ WRONG = {
         ((pieces(what=lambda films, scores: scores),), "These are scores"),
         ((pieces(what=lambda films, scores: films.T),), "transposed"),
         ((for_all,), "One list for all"),
+        ((pieces(what=lambda films, scores: np.tile(films[0], (len(films), 1))),), "an order of their own"),
+        ((pieces(what=lambda films, scores: (films, scores)),), "The numbers alone"),
+        ((users_outside,), "A generator is used up"),
+        ((kept_blocks,), "let each block go"),
         ((whole_table(n_kept=False),), "the first n are asked for"),
         ((whole_table(),), "let each block go"),
         ((pieces(what=lambda films, scores: films / 1.0),), "whole numbers"),
