@@ -17,6 +17,7 @@ _HOMES = {
     "data.splits": ["random_split", "kfold", "official_folds", "leave_last_out", "time_split", "cold_report"],
     "models.factors": ["Factors"],
     "models.truth": ["simulate_ratings"],
+    "models.index": ["Index"],
     "models.penalty": ["Penalty"],
     "models.metrics": ["Predictor", "evaluate", "rmse", "mae", "Score", "objective"],
     "models.ranking": ["rank", "RankingScores"],

@@ -57,6 +57,7 @@ from .evaluation.tuning import (
     choose as choose,
 )
 from .models.factors import Factors as Factors
+from .models.index import Index as Index
 from .models.metrics import (
     Predictor as Predictor,
     Score as Score,

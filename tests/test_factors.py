@@ -308,3 +308,27 @@ def test_load_refuses_a_flipped_byte(tmp_path):
 def test_load_says_that_there_is_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Factors.load(tmp_path / "nowhere.npz")
+
+
+# -- what is kept beside the arrays ----------------------------------------------------------------
+
+
+def test_lengths_that_are_kept_cannot_be_changed_and_do_not_travel():
+    factors = Factors(0.0, np.zeros(2), np.array([0.0, 4.0]), np.ones((2, 1)), np.array([[0.0], [3.0]]))
+    factors.recommend(0, 1)
+    assert factors._item_lengths.tolist() == [0, 5]
+    with pytest.raises(ValueError, match="read-only"):
+        factors._item_lengths[0] = 1
+    assert "_item_lengths" not in pickle.loads(pickle.dumps(factors)).__dict__
+
+
+def test_arrays_that_nobody_can_change_are_shared_and_others_are_copied():
+    factors = Factors(0.0, np.zeros(2), np.zeros(3), np.ones((2, 1)), np.ones((3, 1)))
+    again = Factors(0.0, np.zeros(1), factors.item_biases, np.ones((1, 1)), factors.item_factors)
+    assert again.item_factors is factors.item_factors
+    table = np.ones((3, 1))
+    view = table[:]
+    view.flags.writeable = False
+    mine = Factors(0.0, np.zeros(1), np.zeros(3), np.ones((1, 1)), view)
+    table[:] = 7
+    assert (mine.item_factors == 1).all()

@@ -1,12 +1,17 @@
-"""The index of items: what it returns is what exact search would say of it, and with enough effort it misses nothing."""
+"""The index of items: what it returns is what exact search would say of it, and with more effort it misses less."""
 
+import copy
+import pickle
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
+import voyager
 from choosing import assert_the_same_lists, changed, one_by_one
 
 from mfhelpers import Factors, Interactions, Ratings, als, ials, simulate_ratings
+from mfhelpers.models import index as module
 from mfhelpers.models.index import Index, item_vectors
 
 N_USERS, N_ITEMS = 30, 3000
@@ -56,6 +61,22 @@ def test_numbers_of_any_size_keep_their_order(size):
     assert recall(got, factors.recommend(EVERYBODY, 10)[0]) > 0.95
 
 
+@pytest.mark.parametrize("size", [1e-160, 1e-8, 1e17])
+def test_without_biases_the_size_of_a_user_changes_nothing(size):
+    """Not even where a 1 for the bias would leave nothing of their factors in float32."""
+    factors = Factors(0.0, np.zeros(N_USERS), np.zeros(N_ITEMS), size * TABLES[2], TABLES[3])
+    got, _ = factors.to_index().recommend(EVERYBODY, 10)
+    assert recall(got, factors.recommend(EVERYBODY, 10)[0]) > 0.95
+
+
+def test_an_item_far_longer_than_the_others_is_refused():
+    long = FACTORS.item_factors * np.where(np.arange(N_ITEMS) == 7, 1e4, 1)[:, None]
+    with pytest.raises(ValueError, match=r"item 7 has a row of length .*, the median is .*; recommend\(\) does"):
+        changed(FACTORS, item_factors=long).to_index()
+    at_most = changed(FACTORS, item_factors=FACTORS.item_factors * np.where(np.arange(N_ITEMS) == 7, 300, 1)[:, None])
+    assert recall(at_most.to_index().recommend(EVERYBODY, 10)[0], at_most.recommend(EVERYBODY, 10)[0]) > 0.9
+
+
 # -- the lists -------------------------------------------------------------------------------------
 
 
@@ -78,6 +99,42 @@ def test_more_effort_misses_less(index):
     exact, _ = FACTORS.recommend(EVERYBODY, 10)
     little, much = (recall(index.recommend(EVERYBODY, 10, ef=ef)[0], exact) for ef in (10, 400))
     assert little < 0.95 < much
+
+
+def test_blocks_of_users_leave_no_seam(index, monkeypatch):
+    wanted = index.recommend(EVERYBODY, 10, SEEN)
+    monkeypatch.setattr(module, "CANDIDATES_AT_ONCE", 400)
+    monkeypatch.setattr(module, "USERS_AT_ONCE", 7)
+    assert_the_same_lists(index.recommend(EVERYBODY, 10, SEEN), wanted)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4])
+def test_excluding_many_items_takes_no_more_memory_than_exact_search(share):
+    rng = np.random.default_rng(0)
+    factors = Factors(0.0, np.zeros(300), np.zeros(20_000), rng.normal(size=(300, 2)), rng.normal(size=(20_000, 2)))
+    index, everybody, seen = factors.to_index(m=4, ef_construction=10), np.arange(300), range(int(share * 20_000))
+    peaks = []
+    for model in (factors, index):
+        tracemalloc.start()
+        model.recommend(everybody, 10, seen)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2.5 * peaks[0] + 2e7
+
+
+def test_where_the_graph_does_not_reach_enough_the_search_is_exact(index):
+    class Torn:
+        M = num_dimensions = 0
+
+        def __len__(self):
+            return N_ITEMS
+
+        def query(self, *given, **how):
+            raise voyager.RecallError("fewer than expected")
+
+    torn = index.of(FACTORS)
+    torn.graph = Torn()
+    assert_the_same_lists(torn.recommend(EVERYBODY, 10, SEEN), FACTORS.recommend(EVERYBODY, 10, SEEN))
 
 
 @pytest.mark.parametrize("n", [1, 10, 800, N_ITEMS, N_ITEMS + 5])
@@ -105,14 +162,25 @@ def test_nobody_is_asked_for(index):
     assert items.shape == scores.shape == (0, 5)
 
 
+def test_one_user_gets_what_is_there_however_much_is_asked_for(index):
+    assert len(index.recommend(0, 10**10)[0]) == N_ITEMS
+
+
 def test_items_without_ratings_do_not_cut_the_graph():
     """They have rows of zeros: neighbours of each other, and of nothing else."""
-    few, zeros = (np.arange(N_ITEMS) % 100 == 0), np.zeros(N_ITEMS)
-    factors = changed(FACTORS, item_factors=FACTORS.item_factors * few[:, None], item_biases=zeros)
+    known = np.arange(N_ITEMS) % 10 == 0
+    liked = np.arange(N_ITEMS) % 200 == 0  # 15 items stand above those with zeros, 285 below
+    biases = np.where(liked, 1.0, -1.0) * known
+    factors = changed(FACTORS, item_factors=0.01 * FACTORS.item_factors * known[:, None], item_biases=biases)
     index = factors.to_index()
-    assert len(index.graph) == few.sum()
-    for n in (5, 25, 500):  # most lists of 25 reach into those with zeros, which come in order
-        assert_the_same_lists(index.recommend(EVERYBODY, n, SEEN), factors.recommend(EVERYBODY, n, SEEN))
+    assert len(index.graph) == known.sum()
+    for n in (5, 25, 60, 500):
+        assert_the_same_lists(index.recommend(EVERYBODY, n, ef=300), factors.recommend(EVERYBODY, n))
+
+
+@pytest.mark.parametrize("m", [4, 20])
+def test_the_graph_has_the_neighbours_that_were_asked_for(m):
+    assert FACTORS.to_index(m=m, ef_construction=20, threads=2).graph.M == m
 
 
 def test_the_same_seed_makes_the_same_graph():
@@ -133,6 +201,7 @@ def test_a_new_user_is_looked_up_in_the_graph_as_it_stands(implicit):
     folded = factors.fold_in(new, **how)
     index = factors.to_index()
     assert index.of(folded).graph is index.graph
+    assert folded.item_factors is factors.item_factors  # nothing to compare
     assert_the_same_lists(index.of(folded).recommend([0, 1], 5, new, ef=400), folded.recommend([0, 1], 5, new))
 
 
@@ -141,10 +210,46 @@ def test_users_of_other_items_are_refused(index):
         index.of(changed(FACTORS, item_biases=FACTORS.item_biases + 1))
 
 
-def test_a_graph_of_other_items_is_refused(index):
+def test_what_is_no_factors_is_refused_as_users(index):
+    with pytest.raises(ValueError, match="x have other items than"):
+        index.of("x")
+
+
+# -- a graph that is handed over -------------------------------------------------------------------
+
+
+def test_a_graph_is_saved_and_taken_up_again(index, tmp_path):
+    index.graph.save(str(tmp_path / "graph"))
+    again = Index(FACTORS, voyager.Index.load(str(tmp_path / "graph")))
+    assert_the_same_lists(again.recommend(EVERYBODY, 10, SEEN), index.recommend(EVERYBODY, 10, SEEN))
+
+
+@pytest.mark.parametrize(
+    "through", [lambda it: pickle.loads(pickle.dumps(it)), copy.deepcopy], ids=["pickle", "deepcopy"]
+)
+def test_an_index_can_be_copied(index, through):
+    assert_the_same_lists(through(index).recommend(EVERYBODY, 10), index.recommend(EVERYBODY, 10))
+
+
+def test_a_graph_of_fewer_items_is_refused(index):
     fewer = Factors(3.5, TABLES[0], TABLES[1][:100], TABLES[2], TABLES[3][:100])
     with pytest.raises(ValueError, match=r"the graph holds 3,000 vectors of 10 numbers, .* need 100 of 10"):
         Index(fewer, index.graph)
+
+
+@pytest.mark.parametrize("change", [{"item_factors": -TABLES[3]}, {"item_biases": TABLES[1][::-1]}])
+def test_a_graph_of_another_training_is_refused(index, change):
+    with pytest.raises(
+        ValueError, match="the graph holds other vectors than those of .* after a training make a new one"
+    ):
+        Index(changed(FACTORS, **change), index.graph)
+
+
+def test_a_graph_with_other_numbers_is_refused():
+    graph = voyager.Index(voyager.Space.Cosine, 10)
+    graph.add_items(item_vectors(FACTORS), ids=np.arange(N_ITEMS) + 5)
+    with pytest.raises(ValueError, match="other vectors"):
+        Index(FACTORS, graph)
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -158,6 +263,7 @@ def test_a_graph_of_other_items_is_refused(index):
         ({"ef_construction": 0}, "ef_construction=0: it must be at least 1"),
         ({"threads": 0}, "threads=0: it must be at least 1"),
         ({"seed": -1}, "seed=-1: it must be at least 0"),
+        ({"progress": 5}, "progress=5"),
     ],
 )
 def test_settings_out_of_range_are_refused(given, said):
@@ -168,9 +274,10 @@ def test_settings_out_of_range_are_refused(given, said):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"user": N_USERS}, "user"),
+        ({"user": N_USERS}, "user 30 is outside 0 … 29"),
         ({"user": 0, "n": 0}, "n=0"),
         ({"user": 0, "ef": 0}, "ef=0"),
+        ({"user": 0, "ef": 2**70}, "ef=.*at most"),
         ({"user": 0, "exclude": FACTORS}, "exclude is Factors"),
         ({"user": [[0]]}, "user has shape"),
     ],

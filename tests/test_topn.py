@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from choosing import assert_the_same_lists, changed, one_by_one
 from hypothesis import given, settings, strategies as st
 
 from mfhelpers import Factors, Interactions, als, most_popular, simulate_ratings
-from mfhelpers.models import topn
+from mfhelpers.models import factors as module, topn
 
 N_USERS, N_ITEMS = 12, 250  # items enough for groups of GROUP
 
@@ -160,6 +161,47 @@ def test_a_list_is_all_items_sorted_by_prediction_and_number_less_what_is_left_o
         best = sorted(set(range(N_ITEMS)) - seen, key=lambda item: (-predictions[item], item))[:8]
         assert items[user].tolist() == best + [-1] * (8 - len(best))
         assert scores[user].tolist() == predictions[best].tolist() + [-np.inf] * (8 - len(best))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4])
+def test_sums_that_float32_rounds_apart_are_in_their_order(size):
+    """The level is 0, so that nothing else widens the error that is allowed for."""
+    rng = np.random.default_rng(0)
+    part, order = size * rng.uniform(0.5, 1, N_ITEMS), 1e-10 * rng.permutation(N_ITEMS)
+    tables = np.zeros(N_USERS), 1.3 - part, np.full((N_USERS, 1), size), ((part + order) / size)[:, None]
+    items, _ = Factors(0.0, *tables).recommend(EVERYBODY, 10)
+    assert (items == np.argsort(-order)[:10]).all()
+
+
+@pytest.mark.parametrize("k", [400, 1000])
+@pytest.mark.parametrize("users", [3, 100])
+def test_the_largest_numbers_that_are_allowed_lose_no_item(k, users):
+    rng = np.random.default_rng(0)
+    signs = np.where(rng.random((40, k)) < np.linspace(0, 1, 40)[:, None], -1, 1)
+    factors = Factors(0.0, np.zeros(users), np.zeros(40), np.full((users, k), 1e18), 1e18 * signs)
+    scores = factors.predict(0, np.arange(40))
+    assert np.abs(scores).max() > np.finfo(np.float32).max
+    assert (factors.recommend(np.arange(users), 40)[0] == np.argsort(-scores, kind="stable")).all()
+    assert (factors.recommend(0, 40)[0] == np.argsort(-scores, kind="stable")).all()
+
+
+def test_users_may_be_tensors_and_one_may_ask_for_more_than_there_is():
+    factors = made()
+    assert_the_same_lists(factors.recommend(torch.arange(5), 3), factors.recommend(np.arange(5), 3))
+    assert_the_same_lists(factors.recommend(torch.tensor(2), 3), factors.recommend(2, 3))
+    assert len(factors.recommend(0, 10**10)[0]) == N_ITEMS
+
+
+def test_no_items_are_refused():
+    with pytest.raises(ValueError, match="there are 0 items"):
+        Factors(0.0, np.zeros(2), np.zeros(0), np.zeros((2, 1)), np.zeros((0, 1))).recommend(0)
+
+
+def test_a_copy_of_the_items_for_many_users_changes_nothing(monkeypatch):
+    factors = made()
+    wanted = factors.recommend(EVERYBODY, 10)
+    monkeypatch.setattr(module, "MANY", 3)
+    assert_the_same_lists(factors.recommend(EVERYBODY, 10), wanted)
 
 
 def test_where_nothing_is_left_minus_one_stands():

@@ -254,20 +254,7 @@ def _covering(
     untouched(given[0], scores, "the scores that were given")
     untouched(given[1], flags, "the flags that were given")
     on = flags > 0
-
-    def filled(gain, taken=-np.inf, start=None, last=False):
-        chosen: list[int] = []
-        for _ in range(n):
-            value = np.array([gain(film, chosen) for film in range(len(scores))], float)
-            if taken is not None:
-                value[chosen] = taken
-            best = len(value) - 1 - value[::-1].argmax() if last else value.argmax()
-            chosen.append(int(start) if start is not None and not chosen else int(best))
-        return np.array(chosen)
-
-    covered = lambda chosen: on[chosen].any(axis=0)  # noqa: E731
-    new = lambda film, chosen: (on[film] & ~covered(chosen)).sum()  # noqa: E731
-    plus = lambda film, chosen: scores[film] + weight * new(film, chosen)  # noqa: E731
+    filled, new, plus, covered = _filling(scores, on, weight, n)
     right = filled(plus)
     same.agree(
         got, right, f"the list: {what}",
@@ -316,6 +303,25 @@ def _covering(
         positions.dtype,
         "They are places in a list: int.",
     )
+
+
+def _filling(scores: np.ndarray, on: np.ndarray, weight: float, n: int) -> tuple[Callable, ...]:
+    """A function that fills a list by some gain of a film, and what gains are made of."""
+
+    def filled(gain, taken=-np.inf, start=None, last=False):
+        chosen: list[int] = []
+        for _ in range(n):
+            value = np.array([gain(film, chosen) for film in range(len(scores))], float)
+            if taken is not None:
+                value[chosen] = taken
+            best = len(value) - 1 - value[::-1].argmax() if last else value.argmax()
+            chosen.append(int(start) if start is not None and not chosen else int(best))
+        return np.array(chosen)
+
+    covered = lambda chosen: on[chosen].any(axis=0)  # noqa: E731
+    new = lambda film, chosen: (on[film] & ~covered(chosen)).sum()  # noqa: E731
+    plus = lambda film, chosen: scores[film] + weight * new(film, chosen)  # noqa: E731
+    return filled, new, plus, covered
 
 
 def _best_of_all(scores: np.ndarray, on: np.ndarray, weight: float, n: int) -> np.ndarray:

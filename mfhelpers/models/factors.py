@@ -25,10 +25,12 @@ from ..data.linear import predicted
 from ..data.ratings import Ratings
 from ..display.notebook import printable
 from .folding import checked, systems
-from .index import Index, built
+from .index import Index, build_index
 from .penalty import Penalty
 from .topn import Fast, largest, recommend
 
+MANY = 64  # users from which on a copy of the items, one row a factor, saves more than it takes
+FLOAT32 = 1e37  # in size; a sum of products may be larger on its way
 MOST = 1e18  # in size, of a number: products of two are finite in float32, and squares of predictions in float64
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
 TRAINED = ("trained_users", "trained_items")
@@ -73,10 +75,14 @@ class Factors:
             raise ValueError(f"mean={self.mean!r}: give a number, such as 3.5")
         object.__setattr__(self, "mean", float(self.mean))
         for field in ARRAYS[1:]:
-            array = np.asarray(getattr(self, field)).copy()  # np.array of a tensor warns
+            array = np.asarray(getattr(self, field))  # np.array of a tensor warns
             if array.dtype not in (np.float32, np.float64):
                 raise ValueError(f"{field} has type {array.dtype}, expected float32 or float64")
-            array.flags.writeable = False
+            if (
+                array.flags.writeable or array.base is not None
+            ):  # else nobody can change it, such as those of other Factors
+                array = array.copy()
+                array.flags.writeable = False
             object.__setattr__(self, field, array)
         for field in ("user_biases", "item_biases"):
             if getattr(self, field).ndim != 1:
@@ -188,28 +194,40 @@ class Factors:
         ValueError
             For a number out of range, or an `exclude` that is a mask or holds no integers.
         """
-        return recommend(user, n, exclude, (self.n_users, self.n_items), self._fast(np.size(user) > 8), self.predict)
+        return recommend(user, n, exclude, (self.n_users, self.n_items), self._fast(), self.predict)
 
     @functools.cached_property
-    def item_lengths(self) -> np.ndarray:
-        """‖[q_i, b_i]‖ of each item, float64: 0 where nothing is known."""
+    def _item_lengths(self) -> np.ndarray:
+        """‖[q_i, b_i]‖ of each item, float64, read-only."""
         squares = np.einsum("ij,ij->i", self.item_factors, self.item_factors, dtype=np.float64)
-        return np.sqrt(squares + self.item_biases.astype(np.float64) ** 2)
+        lengths = np.sqrt(squares + self.item_biases.astype(np.float64) ** 2)
+        lengths.flags.writeable = False
+        return lengths
 
-    def _fast(self, many: bool) -> Fast:
-        """All scores of some users in float32, with a bound of their error. For `many` users the items are laid out anew."""
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_item_lengths"}
+
+    def _fast(self) -> Fast:
+        """All scores of some users in float32, with a bound of their error."""
         P, Q = (table.astype(np.float32, copy=False) for table in (self.user_factors, self.item_factors))
         b_i, levels = self.item_biases.astype(np.float32, copy=False), self.mean + self.user_biases.astype(np.float64)
-        longest = self.item_lengths.max()
-        by_item = np.ascontiguousarray(Q.T) if many else Q.T
+        by_item, asked = Q.T, 0
 
         def fast(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            nonlocal by_item, asked
+            asked += len(users)
+            if asked > MANY and not by_item.flags.c_contiguous:
+                by_item = np.ascontiguousarray(by_item)
             rows = P[users]
-            scores = rows @ by_item
+            # |p_u · q_i + b_i| is at most ‖[p_u, 1]‖ ‖[q_i, b_i]‖
+            sizes = (np.linalg.norm(rows.astype(np.float64), axis=1) + 1.0) * self._item_lengths.max()
+            if sizes.max(initial=0.0) < FLOAT32:
+                scores = rows @ by_item
+            else:
+                scores = np.clip(rows.astype(np.float64) @ by_item, -FLOAT32, FLOAT32).astype(np.float32)
             scores += b_i
-            sizes = (np.linalg.norm(rows.astype(np.float64), axis=1) + 1.0) * longest + np.abs(levels[users])
             # 1e-44: what is lost where products are too small for float32
-            return scores, (self.n_factors + 8) * (2.0**-22 * sizes + 1e-44)
+            return scores, (self.n_factors + 8) * (2.0**-22 * (sizes + np.abs(levels[users])) + 1e-44)
 
         return fast
 
@@ -221,13 +239,13 @@ class Factors:
         Parameters
         ----------
         m : int
-            Neighbours of an item in the graph: with more, fewer items are missed, and it is larger and slower to build.
+            Neighbours of an item in the graph, 2 to 256: with more, fewer items are missed, and it is larger and slower to build.
         ef_construction : int
             Candidates among which these neighbours are chosen.
         threads : int
             With several, the graph depends on which of them is quicker.
         seed : int
-            Of the layers of the graph.
+            The graph has layers, and an item's highest one is drawn.
         progress : bool
             Whether a bar is shown after two seconds.
 
@@ -241,7 +259,8 @@ class Factors:
         ImportError
             If voyager is not installed.
         ValueError
-            For a setting out of range, or items that all have zeros.
+            For a setting out of range, items that all have zeros, or one a thousand times as long as the median: float32
+            would not tell the others apart. And if the graph does not fit into memory.
 
         Notes
         -----
@@ -249,7 +268,7 @@ class Factors:
         Hierarchical Navigable Small World Graphs (TPAMI 2020). `recommend` misses nothing, and is quicker
         for thousands of items, and wherever the graph would be asked less often than building it pays.
         """
-        return built(self, m, ef_construction, threads, seed, progress)
+        return build_index(self, m, ef_construction, threads, seed, progress)
 
     def similar_items(self, item: int, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The `n` items whose factors point most nearly the same way, best first.

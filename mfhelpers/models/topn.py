@@ -16,6 +16,7 @@ GROUP = 16
 
 Fast = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Exact = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Lists = tuple[np.ndarray, np.ndarray]  # items and scores
 Hidden = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -31,20 +32,34 @@ def recommend(
         What it returns is written into.
     exact : function (users, items) of pairs, returns their scores
     """
-    n, users, hidden = asked(user, n, exclude, shape)
-    if users.ndim:
+
+    def find(users: np.ndarray, n: int, hidden: Hidden) -> Lists:
         return lists(users, n, shape[1], hidden, fast, exact)
-    items, scores = lists(users[None], min(n, shape[1]), shape[1], hidden, fast, exact)
-    left = items[0] >= 0
-    return items[0][left], scores[0][left]
+
+    return answered(find, user, n, exclude, shape)
 
 
-def asked(user: Any, n: int, exclude: Any, shape: tuple[int, int]) -> tuple[int, np.ndarray, Hidden]:
-    """What `recommend` is asked for, checked: n, one user or several, and what is hidden from them."""
+def answered(
+    find: Callable[[np.ndarray, int, Hidden], Lists], user: Any, n: int, exclude: Any, shape: tuple[int, int]
+) -> Lists:
+    """The lists that `find` makes for several users; of one user without the places where nothing is left.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range, and where there are no items.
+    """
     n, users = whole_number("n", n, 1), in_range("user", numbers(user), shape[0])
     if users.ndim > 1:
         raise ValueError(f"user has shape {users.shape}: give one number, or a list of them")
-    return n, users, hidden_by(exclude, shape)
+    if not shape[1]:
+        raise ValueError("there are 0 items, so there is nothing to recommend")
+    hidden = hidden_by(exclude, shape)
+    if users.ndim:
+        return find(users, n, hidden)
+    items, scores = find(users[None], min(n, shape[1]), hidden)
+    left = items[0] >= 0
+    return items[0][left], scores[0][left]
 
 
 def hidden_by(exclude: Any, shape: tuple[int, int]) -> Hidden:
@@ -106,7 +121,7 @@ def lists(
         own, proposed = np.divmod(np.flatnonzero(found >= _bounds(found, n, 2 * error)), n_items)
         # a fast score without an error is the exact one
         again = exact(some[own], proposed) if error.any() else found[own, proposed]
-        fill(items[at : at + rows], scores[at : at + rows], own, proposed, again)
+        fill_lists(items[at : at + rows], scores[at : at + rows], own, proposed, again)
     return items, scores
 
 
@@ -117,7 +132,7 @@ def empty_lists(users: np.ndarray, n: int, exact: Exact) -> tuple[np.ndarray, np
     return np.full((len(users), n), -1), np.full((len(users), n), -np.inf, dtype)
 
 
-def fill(items: np.ndarray, scores: np.ndarray, own: np.ndarray, proposed: np.ndarray, again: np.ndarray) -> None:
+def fill_lists(items: np.ndarray, scores: np.ndarray, own: np.ndarray, proposed: np.ndarray, again: np.ndarray) -> None:
     """Write the best of the `proposed` into the lists (m, n) of their owners; what is left of these stays as it is."""
     order = np.lexsort((proposed, -again, own))
     own, proposed, again = own[order], proposed[order], again[order]
