@@ -139,13 +139,13 @@ class _Cells(Stepper):
             self.half = exact_half(start.n_factors, max(len(self.x), len(self.y)), device)
             sides = [Side(w := self._tensor(one), w, penalty.expand(-1, start.n_factors), everywhere=alpha)
                      for one, _, penalty in by_side]  # fmt: skip
-            self.chosen = [sides[0].ones]
+            self.chosen = _Blocks([sides[0].ones], penalties[0], alpha, train.user_counts)
         else:
             self.half = _conjugate_gradients(settings.cg_steps)
             sides = [
                 _Blocks(self._columns(other), penalty, alpha, np.diff(one.indptr)) for one, other, penalty in by_side
             ]
-            self.chosen = sides[0].blocks
+            self.chosen = sides[0]
         self.users, self.items = sides
 
     def _penalty(self, counts: np.ndarray) -> torch.Tensor:
@@ -212,19 +212,22 @@ class _Blocks:
 
     def __init__(self, blocks: list[torch.Tensor], penalty: torch.Tensor, alpha: float, counts: np.ndarray) -> None:
         self.blocks, self.penalty, self.alpha = blocks, penalty, alpha
+        # to be written into: a new matrix for each product would copy where the cells are, a quarter of its time
+        self.products = [csr_tensor(block.crow_indices(), block.col_indices(), block.values().clone(), tuple(block.shape))
+                         for block in blocks]  # fmt: skip
         self.cold = torch.from_numpy(np.flatnonzero(counts == 0)).to(penalty.device)
         widest = max(block.shape[1] for block in blocks)
         self.ones = torch.ones(widest, 1, dtype=penalty.dtype, device=penalty.device)
 
 
 def _at_the_chosen(
-    blocks: list[torch.Tensor], rows: torch.Tensor, other: torch.Tensor
+    side: _Blocks, rows: torch.Tensor, other: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """For each block: x · q at the chosen cells, as a sparse matrix of its own, their weights, and the rows q."""
+    """For each block: x · q at the chosen cells, as a sparse matrix that the next call writes over, their weights, and q."""
     at = 0
-    for block in blocks:
+    for block, dots in zip(side.blocks, side.products, strict=True):
         features = other[at : at + block.shape[1]]
-        yield torch.sparse.sampled_addmm(block, rows, features.T, beta=0), block.values(), features
+        yield torch.sparse.sampled_addmm(dots, rows, features.T, beta=0, out=dots), block.values(), features
         at += block.shape[1]
 
 
@@ -233,15 +236,17 @@ def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
         """A few steps towards (α QᵀQ + Σ c q qᵀ + penalty) p = Σ c q, from where the rows stand; no system is formed."""
         gram, own = side.alpha * (other.T @ other), own.clone()
         own[side.cold] = 0  # the solution, which a few steps from a start that knew more would only approach
-        residual = torch.addcmul(own @ gram, side.penalty, own).neg_()
-        for dots, weights, features in _at_the_chosen(side.blocks, own, other):
+        residual = (own @ gram).addcmul_(side.penalty, own).neg_()
+        for dots, weights, features in _at_the_chosen(side, own, other):
             dots.values().neg_().add_(1).mul_(weights)
             residual.addmm_(dots, features)
         direction, height = residual.clone(), row_dots(residual, residual)
+        pushed = torch.empty_like(own)
         for step in range(steps):
-            pushed, last = torch.addcmul(direction @ gram, side.penalty, direction), step == steps - 1
+            last = step == steps - 1
+            torch.mm(direction, gram, out=pushed).addcmul_(side.penalty, direction)
             steepness = row_dots(direction, pushed)
-            for dots, weights, features in _at_the_chosen(side.blocks, direction, other):
+            for dots, weights, features in _at_the_chosen(side, direction, other):
                 if last:  # how far to go takes the squares alone, and where the next step would start is not asked
                     dots.values().square_().mul_(weights)
                     steepness.addmm_(dots, side.ones[: len(features)])
