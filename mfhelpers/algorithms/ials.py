@@ -213,8 +213,12 @@ class _Blocks:
     def __init__(self, blocks: list[torch.Tensor], penalty: torch.Tensor, alpha: float, counts: np.ndarray) -> None:
         self.blocks, self.penalty, self.alpha = blocks, penalty, alpha
         # to be written into: a new matrix for each product would copy where the cells are, a quarter of its time
-        self.products = [csr_tensor(block.crow_indices(), block.col_indices(), block.values().clone(), tuple(block.shape))
-                         for block in blocks]  # fmt: skip
+        self.products = [
+            csr_tensor(
+                block.crow_indices(), block.col_indices(), block.values().clone(), (len(penalty), block.shape[1])
+            )
+            for block in blocks
+        ]
         self.cold = torch.from_numpy(np.flatnonzero(counts == 0)).to(penalty.device)
         widest = max(block.shape[1] for block in blocks)
         self.ones = torch.ones(widest, 1, dtype=penalty.dtype, device=penalty.device)
