@@ -25,7 +25,7 @@ import mfhelpers as mf
 ROOT = Path(__file__).parents[1]
 FULL = {"users": 138_493, "items": 26_744, "ratings": 18_000_000}  # the shape of ML-20M
 SMALL = {"users": 2_000, "items": 1_000, "ratings": 100_000}
-TESTS = ("als", "svdpp", "sgd_start_and_end", "devices", "fit_dropout", "bpr")
+TESTS = ("als", "svdpp", "sgd_start_and_end", "devices", "fit_dropout", "bpr", "ials")
 
 
 def main() -> int:
@@ -110,6 +110,9 @@ def als(device: str, shape: dict) -> dict:
         mf.als(ratings, 64, solver=solver, sweeps=3, device=device, history=history, progress=False)
         found[f"mf.als, {solver}, seconds a sweep"] = float(np.diff(history.seconds)[1:].min())
         found[f"mf.als, {solver}, training RMSE"] = history.train_rmse[-1]
+    history = mf.History()
+    mf.ials(ratings, 64, sweeps=3, device=device, history=history, progress=False)
+    found["mf.ials, cg, seconds a sweep"] = float(np.diff(history.seconds)[1:].min())
     if device == "cuda":
         found["peak GiB"] = torch.cuda.max_memory_allocated() / 2**30
     found["implicit"] = implicit_sweep(ratings, device)

@@ -555,3 +555,12 @@ def test_explain_refuses_numbers_that_are_none(item, user, message):
 def test_alpha_belongs_to_factors_without_levels():
     with pytest.raises(ValueError, match="have a mean or biases, so they rate"):
         als(RATINGS, 2, sweeps=1, progress=False).fold_in(RATINGS, reg=0.02, alpha=0.2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@SOLVERS
+@PARTS
+def test_a_gpu_gives_what_the_processor_gives(solver, part):
+    options = {"reg": 0.02, "sweeps": 5, "solver": solver, **EXACT}
+    here, there = (ials(part, 5, device=device, **options) for device in ("cpu", "cuda"))
+    assert here.rms_difference(there) < 1e-6
