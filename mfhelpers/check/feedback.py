@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -272,6 +273,16 @@ def guessed(guess: Any, choices: tuple, what: str = "your guess") -> None:
         repr(guess),
         "One of these is asked for.",
     )
+
+
+def peak_memory(answer: Callable, *given: Any) -> int:
+    """Bytes that an answer takes at most, of what Python and NumPy allocate."""
+    tracemalloc.start()
+    try:
+        answer(*given)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def cases(seed: int, n: int = 20) -> Iterator[np.random.Generator]:

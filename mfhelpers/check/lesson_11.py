@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .feedback import Together, cases, exercise, guessed, require, some_ratings, untouched
+from .feedback import Together, cases, exercise, guessed, peak_memory, require, some_ratings, untouched
 
 
 @exercise(1, "a tie is worth its chance")
@@ -324,12 +323,7 @@ def a_new_user_without_the_large_matrix(new_scores: Callable, seed: int = 0) -> 
 def _small_matrices(answer: Callable, rng: np.random.Generator) -> None:
     """Three users and 1,500 films: a matrix of items × items has two million numbers."""
     X, x = ((rng.random(shape) < 0.1).astype(float) for shape in ((3, 1500), 1500))
-    tracemalloc.start()
-    try:
-        answer(X, x, 2.0)
-        most = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    most = peak_memory(answer, X, x, 2.0)
     require(most < 8 * 1500**2, "the memory for 3 users and 1,500 films", "less than a megabyte", f"{most / 1e6:.0f} megabytes",
             "A matrix of items × items was made: x Xᵀ and A have a row or a column for each user instead.")  # fmt: skip
 

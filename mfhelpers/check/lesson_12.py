@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import combinations, combinations_with_replacement, product
 from typing import Any
 
 import numpy as np
 
-from .feedback import Either, Together, cases, exercise, require, untouched
+from .feedback import Either, Together, cases, exercise, peak_memory, require, untouched
 
 
 @exercise(1, "why this and not that")
@@ -491,11 +490,6 @@ def _pieces(
 def _no_table(answer: Callable, rng: np.random.Generator) -> None:
     """200 users and 20,000 films in blocks of 200: all scores or all factors would take 32 MB, those of a block 0.3."""
     P, Q = rng.normal(size=(200, 200)), rng.normal(size=(200, 200))
-    tracemalloc.start()
-    try:
-        answer(P, ((Q * (1 + number), np.zeros(200)) for number in range(100)), 10)
-        most = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    most = peak_memory(answer, P, ((Q * (1 + number), np.zeros(200)) for number in range(100)), 10)
     require(most < 10e6, "the memory for 200 users and 100 blocks of 200 films", "less than 10 MB", f"{most / 1e6:.0f} MB",
             "Scores or blocks of all films were kept: keep n films a user, and let each block go.")  # fmt: skip
