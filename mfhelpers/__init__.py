@@ -9,6 +9,7 @@ from importlib import import_module
 _HOMES = {
     "display.progress": ["progress"],
     "display.tensorboard": ["tensorboard"],
+    "data.encoding": ["Encoding", "features"],
     "data.features": ["Features"],
     "data.interactions": ["Interactions"],
     "data.ratings": ["Ratings", "Scale"],
@@ -19,8 +20,10 @@ _HOMES = {
     "models.truth": ["simulate_ratings"],
     "models.index": ["Index"],
     "models.penalty": ["Penalty"],
+    "models.priors": ["FeaturePrior"],
     "models.metrics": ["Predictor", "evaluate", "rmse", "mae", "Score", "objective"],
     "models.ranking": ["rank", "RankingScores"],
+    "models.pairs": ["PairModel"],
     "models.modules": ["MatrixFactorization", "BiasedMatrixFactorization"],
     "algorithms.loop": ["History", "DivergenceError"],
     "algorithms.baselines": ["global_mean", "item_means", "average_biases", "most_popular"],

@@ -26,6 +26,10 @@ from .algorithms.svd import (
 from .algorithms.svdpp import svdpp as svdpp
 from .course import classroom as classroom
 from .data.download import DownloadError as DownloadError
+from .data.encoding import (
+    Encoding as Encoding,
+    features as features,
+)
 from .data.features import Features as Features
 from .data.interactions import Interactions as Interactions
 from .data.movielens import (
@@ -70,7 +74,9 @@ from .models.modules import (
     BiasedMatrixFactorization as BiasedMatrixFactorization,
     MatrixFactorization as MatrixFactorization,
 )
+from .models.pairs import PairModel as PairModel
 from .models.penalty import Penalty as Penalty
+from .models.priors import FeaturePrior as FeaturePrior
 from .models.ranking import RankingScores as RankingScores, rank as rank
 from .models.truth import simulate_ratings as simulate_ratings
 

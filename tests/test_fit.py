@@ -36,7 +36,7 @@ from mfhelpers import (
     simulate_ratings,
 )
 from mfhelpers.algorithms import fit as training
-from mfhelpers.models import modules as models
+from mfhelpers.models import pairs as models
 
 VALID_ALONE = Ratings.from_arrays(VALID.users, VALID.items, VALID.values)  # numbered without the rest
 

@@ -6,7 +6,7 @@ import torch
 
 from mfhelpers import BiasedMatrixFactorization, MatrixFactorization, Ratings
 from mfhelpers.check import numerical_gradient, same
-from mfhelpers.models import modules as models
+from mfhelpers.models import modules, pairs as models
 
 BOTH = pytest.mark.parametrize("kind", [MatrixFactorization, BiasedMatrixFactorization])
 TABLES = ("user_factors", "item_factors", "user_biases", "item_biases")
@@ -291,7 +291,7 @@ def test_a_table_looks_up_and_learns_as_pytorchs_embedding(shape, width):
     weight = torch.randn(4, width, generator=generator, dtype=torch.float64)
     ids = torch.randint(4, shape, generator=generator)
     rows, gradients = [], []
-    for kind in (models.Table, torch.nn.Embedding):
+    for kind in (modules.Table, torch.nn.Embedding):
         table = kind.from_pretrained(weight.clone(), freeze=False)
         rows.append(table(ids))
         assert rows[-1].shape == (*shape, width)

@@ -104,7 +104,8 @@ def test_without_a_network_ratings_are_simulated_in_the_shape_of_the_set(name, c
     ratings = load_ratings(name)
     dataset = DATASETS[name]
     assert ratings.source == "simulated"
-    assert ratings.features is None
+    assert set(ratings.features.items) == {"year", "genres"}
+    assert (ratings.features.users is None) == (name not in ("ml-100k", "ml-1m"))
     assert (len(ratings), ratings.n_users, ratings.n_items) == (dataset.n_ratings, N_USERS, N_ITEMS)
     assert ratings.scale == dataset.scale
     notice = capsys.readouterr().out

@@ -66,7 +66,7 @@ def test_no_step_of_svdpp_raises_its_objective(implicit, biased, solver, penalty
     solve = sides.half
 
     def note():
-        Y, XY = sides.table, torch.from_numpy(X) @ sides.table
+        Y, XY = sides.priors["user"].table, torch.from_numpy(X) @ sides.priors["user"].table
         same(sides.users.prior[:, :k], XY, 1e-10, "where users are drawn to")
         P, bu = sides.x[:, :k] - XY, sides.x[:, -1] if biased else torch.zeros(30, dtype=torch.float64)
         Q, bi = sides.y[:, :k], sides.y[:, -1] if biased else torch.zeros(20, dtype=torch.float64)
@@ -93,8 +93,8 @@ def test_the_objective_that_is_looked_at_is_that_of_svdpp(implicit, monkeypatch)
 
     def looked(sides, done):
         look(sides, done)
-        P, Q = sides.x[:, :3] - torch.from_numpy(X) @ sides.table, sides.y[:, :3]
-        tables = P, Q, sides.x[:, 3], sides.y[:, 3], sides.table
+        P, Q = sides.x[:, :3] - torch.from_numpy(X) @ sides.priors["user"].table, sides.y[:, :3]
+        tables = P, Q, sides.x[:, 3], sides.y[:, 3], sides.priors["user"].table
         seen.append((sides.objective, textbook(KNOWN, X, penalty, reg_implicit, sides.start.mean, *tables).item()))
 
     monkeypatch.setattr(least_squares.Sides, "check", looked)
@@ -213,7 +213,7 @@ def test_after_any_number_of_sweeps_they_get_what_the_last_table_predicts(monkey
     kept = implicit_sides.ImplicitSides.predictor
 
     def noted(sides):
-        tables.append(sides.table.clone())
+        tables.append(sides.priors["user"].table.clone())
         return kept(sides)
 
     monkeypatch.setattr(implicit_sides.ImplicitSides, "predictor", noted)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +20,17 @@ from ..data.arguments import LARGEST_SEED, one_of, require_memory, whole_number,
 from ..data.ratings import Ratings
 from ..models.factors import Factors, starting_factors, trained_by
 from ..models.penalty import Penalty
+from ..models.priors import FeaturePrior
 from .loop import DIVERGED, DivergenceError, History, Monitor, Stepper, divergence_limit, run
+from .priors import FeatureRows, Prior, rows_of
 from .resources import choose_resources
-from .sparse import LANES, csr_tensor, no_sparse_products
+from .sparse import LANES, csr_tensor, no_sparse_products, row_dots, row_ratio
 
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 EXACT_UP_TO = 16  # factors: above, conjugate gradients cost less than normal equations
 IN_CACHE = 1 << 20  # numbers in a table of products: 4 MiB are read twice as fast as what does not fit the cache
 MOST_AT_ONCE = 1 << 26  # numbers in the systems of some rows: 256 MiB
+STEPS_FEATURES = 20  # of conjugate gradients for W after each half-sweep, from where it stands
 MAY_RISE = 1e-3  # of the objective: rounding in float32 stays far below
 
 
@@ -43,6 +47,9 @@ def als(
     init_std: float = 0.1,
     seed: int = 0,
     dtype: str = "float32",
+    user_features: Any = None,
+    item_features: Any = None,
+    reg_features: float = 200.0,
     device: str | torch.device = "auto",
     threads: int | None = None,
     valid: Ratings | None = None,
@@ -83,6 +90,12 @@ def als(
         Of the start.
     dtype : {"float32", "float64"}
         Precision of everything. "float64" for tiny penalties, and for comparisons to many digits.
+    user_features, item_features : DataFrame or sparse matrix, optional
+        What is known of all users or items, row n of number n, such as `mf.features` makes. The penalty then draws a row
+        to what its features predict, x W, instead of to zero; a row without ratings is x W. Numbers in a frame are
+        standardised (a missing one counts as the mean), text becomes a flag for each value; see `FeaturePrior`.
+    reg_features : float
+        λ of λ ‖W‖², above 0, for both sides. The default was chosen like the others, for items.
     device, threads, valid, patience, watch, history, log_dir, progress
         As in `fit`, sweep by sweep; the log has the objective, too. Interrupting keeps the factors so far.
 
@@ -90,13 +103,13 @@ def als(
     -------
     Factors
         Users and items without a training rating have factors of zero, and biases of zero unless those of a
-        `start` stay.
+        `start` stay; with features, what these predict. `user_prior` and `item_prior` then hold W by name.
 
     Raises
     ------
     ValueError, OSError
-        As in `fit`, and for item factors that start at zero, or a penalty of zero where a row then has no unique
-        solution.
+        As in `fit`, and for item factors that start at zero, a penalty of zero where a row then has no unique
+        solution or its features would have no say, and features that cannot be read or have another number of rows.
     DivergenceError
         When rounding spoils the solution, as float32 does with a tiny penalty: the objective rises, a
         system cannot be solved, or a number is not finite.
@@ -108,13 +121,20 @@ def als(
     table of all products of two columns of F. In conjugate gradients the same matrix acts without being
     formed: (FᵀF) x is a sampled product, then a sparse one.
 
+    With features, (p_u, b_u) = x_u W + a rest, and the penalty is on the rest: the half-sweep has another right side, and
+    W is the ridge regression of the rows as they stand on the features, solved after each half-sweep.
+
     Y. Zhou et al., Large-scale Parallel Collaborative Filtering for the Netflix Prize (AAIM 2008); Y. Hu, Y.
     Koren, C. Volinsky, Collaborative Filtering for Implicit Feedback Datasets (ICDM 2008). Conjugate
     gradients: G. Takács, I. Pilászy, D. Tikk (RecSys 2011).
     """
     monitor = Monitor(train, valid, patience, watch, history, log_dir, progress)
     settings = Settings(n_factors, Penalty.of(reg), biased, sweeps, solver, cg_steps, start, init_std, seed, dtype)
-    return settings.solve("als", monitor, device, threads, Sides)
+    known = FeatureRows.of(monitor.train, user_features, item_features, reg_features, settings)
+    if known is None:
+        return settings.solve("als", monitor, device, threads, Sides)
+    more = {"reg_features": known.reg}
+    return settings.solve("als", monitor, device, threads, partial(FeatureSides, known=known), **more)
 
 
 @dataclass
@@ -203,7 +223,7 @@ class Sides(Stepper):
     def __init__(self, train: Ratings, start: Factors, settings: Settings, device: torch.device) -> None:
         settings.require_unique(train)
         self.start, self.train, self.penalty = start, train, settings.penalty
-        self.trained = trained_by(train)
+        self.trained, self.priors = trained_by(train), dict[str, Prior]()
         self.biased, self.dtype, self.exact = settings.biased, settings.dtype, settings.solver == "exact"
         self.make: dict[str, Any] = {"dtype": TYPES[settings.dtype], "device": device}
         self.error, self.objective, self.limit = np.inf, np.inf, divergence_limit(train)
@@ -254,8 +274,24 @@ class Sides(Stepper):
         return made
 
     def step(self) -> None:
-        x = self.half(self.users, self.x, self.y, self.biased)
-        self.x, self.y = x, self.half(self.items, self.y, x, self.biased)
+        self.x = self._rows("user", self.half(self.users, self.x, self.y, self.biased))
+        self.y = self._rows("item", self.half(self.items, self.y, self.x, self.biased))
+
+    def _rows(self, side: str, solved: torch.Tensor) -> torch.Tensor:
+        """Rows that were solved for; where something else predicts them, W follows, and whom nothing holds goes along."""
+        prior = self.priors.get(side)
+        if prior is None:
+            return solved
+        prior.solve(solved)
+        return prior.filled(solved)
+
+    def draw(self, side: str, prior: Prior) -> None:
+        """Let the penalty of a side, "user" or "item", draw its rows to those of a prior."""
+        self.priors[side] = prior
+        if side == "user":
+            self.users = self.users._replace(prior=prior.drawn)
+        else:
+            self.items = self.items._replace(prior=prior.drawn)
 
     def check(self, done: int) -> None:
         """Measure RMSE and objective, and refuse what no exact solution can bring about."""
@@ -278,7 +314,7 @@ class Sides(Stepper):
         for table, side in ((self.x, self.users), (self.y, self.items)):
             pulled = table if side.prior is None else table - side.prior
             total += (pulled.square() * side.penalty).sum(dtype=torch.float64).item()
-        return total
+        return total + sum(prior.cost() for prior in self.priors.values())
 
     def measure(self, predictor: Factors, part: Ratings) -> float:
         return self.error if part is self.train else super().measure(predictor, part)
@@ -292,6 +328,40 @@ class Sides(Stepper):
             return Factors(self.start.mean, x[:, -1], y[:, -1], x[:, :-1], y[:, :-1], *self.trained)
         biases = self.start.user_biases.astype(x.dtype), self.start.item_biases.astype(x.dtype)
         return Factors(self.start.mean, *biases, x, y, *self.trained)
+
+
+class FeatureSides(Sides):
+    """Both sides where the penalty draws rows to what their features predict."""
+
+    def __init__(self, train: Ratings, start: Factors, settings: Settings, device, *, known: FeatureRows) -> None:
+        super().__init__(train, start, settings, device)
+        self.known = known
+        columns = np.full(start.n_factors + self.biased, self.penalty.reg)
+        columns[-1:] = self.penalty.biases if self.biased else self.penalty.reg
+        ratio = torch.tensor(columns[0] / columns, **self.make)
+        for side, counts, rows, penalty in (
+            ("user", train.user_counts, self.x, self.users.penalty),
+            ("item", train.item_counts, self.y, self.items.penalty),
+        ):
+            if side in known.tables:
+                unrated = torch.from_numpy(counts == 0).to(device)[:, None]
+                X, flipped = rows_of(known.tables[side], **self.make)
+                ones, drawn = torch.ones_like(penalty[:, :1]), torch.zeros_like(rows)
+                weight = penalty[:, :1].where(~unrated, 0)
+                prior = Prior(X, flipped, ones, weight, unrated, known.reg, drawn, STEPS_FEATURES, ratio=ratio)
+                self.draw(side, prior)
+                if settings.start is not None:  # else the first half would draw given rows to zero
+                    prior.solve(rows)
+
+    def predictor(self) -> Factors:
+        return replace(super().predictor(), user_prior=self._prior("user"), item_prior=self._prior("item"))
+
+    def _prior(self, side: str) -> FeaturePrior | None:
+        if side not in self.priors:
+            return None
+        table = self.priors[side].table.cpu().numpy()
+        biases = table[:, -1] if self.biased else np.zeros(len(table), table.dtype)
+        return FeaturePrior(self.known.encodings[side], table[:, : self.start.n_factors], biases)
 
 
 def _own(table: torch.Tensor, biased: bool) -> torch.Tensor:
@@ -385,12 +455,3 @@ def _conjugate_gradients(steps: int) -> Callable[..., torch.Tensor]:
         return left[:, :n_unknowns].contiguous()
 
     return half
-
-
-def row_dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return (a * b).sum(dim=1, keepdim=True)
-
-
-def row_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a / b, and 0 where a row has nothing left to solve."""
-    return torch.where(b > 0, a / b, 0)

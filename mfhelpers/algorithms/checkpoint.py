@@ -92,9 +92,10 @@ def plain(value: Any) -> Any:
     return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
 
 
-def fingerprint(part: Interactions) -> str:
-    """A hash of the ratings and their numbering."""
-    return hashlib.sha256(part.users.tobytes() + part.items.tobytes() + part._amounts().tobytes()).hexdigest()
+def fingerprint(part: Interactions, more: tuple[str, ...] = ()) -> str:
+    """A hash of the ratings and their numbering, and of more columns by name."""
+    columns = part.users, part.items, part._amounts(), *(getattr(part, name) for name in more)
+    return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
 
 
 def shapes(weights: dict[str, torch.Tensor]) -> dict[str, list[int]]:

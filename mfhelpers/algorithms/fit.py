@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +27,11 @@ from ..data.arguments import (
     whole_number,
     yes_or_no,
 )  # fmt: skip
+from ..data.context import TIMES, asked_for, tables_of, times_of
 from ..data.interactions import Interactions
 from ..data.ratings import Ratings
-from ..models.modules import MatrixFactorization, as_array, modes_kept
+from ..models.modules import MatrixFactorization
+from ..models.pairs import PairModel, as_array, modes_kept
 from ..models.penalty import Penalty
 from .checkpoint import Checkpoint, fingerprint, shapes
 from .loop import TOO_MUCH, History, Monitor, Stepper, run, slower
@@ -80,8 +82,9 @@ def fit(
 
     Parameters
     ----------
-    model : module with forward(user, item), as in `mfhelpers.models`
-        It is back on the CPU afterwards only if it was trained there.
+    model : module with forward(user, item), such as a `PairModel`
+        A `forward` that also takes timestamps, user_features or item_features, by these names, gets those of the ratings:
+        see `PairModel`. The model is back on the CPU afterwards only if it was trained there.
     train : Ratings; with a `loss` of your own, Interactions will do
     valid : of the type of `train`, optional
         Judged after every epoch and never trained on.
@@ -144,7 +147,8 @@ def fit(
     ValueError
         For settings that do not fit together, a penalty on nothing that there is, data larger than
         the model, parts that are numbered differently, predictions that are not one finite number a pair,
-        a checkpoint of another training, or a `log_dir` that holds another run; before anything is trained.
+        timestamps or features that a model asks for and the ratings have not, a checkpoint of another training, or a
+        `log_dir` that holds another run; before anything is trained.
     OSError
         When `log_dir` cannot be written, or the checkpoint: before anything is trained, or with `patience` after
         restoring the best epoch.
@@ -247,7 +251,15 @@ class _Training(Stepper):
         if settings.schedule_every == "batch" and isinstance(self.scheduler, ReduceLROnPlateau):
             raise ValueError("schedule_every='batch': ReduceLROnPlateau steps by the RMSE of an epoch; choose 'epoch'")
         self.shares = _shares(settings.penalty, monitor.train, device)
-        self.parts = {id(part): part.to_tensors(device) for part in (monitor.train, monitor.valid) if part is not None}
+        asked = asked_for(model.forward)
+        if asked and settings.loss is not None:
+            raise ValueError(
+                f"loss= calls forward(user, item) alone, and {type(model).__name__}.forward asks for {asked[0]}: "
+                "let the model hold it, as a buffer"
+            )
+        self.names = (TIMES,) if TIMES in asked else ()
+        self.features = {name: torch.tensor(a, device=device) for name, a in tables_of(monitor.train, asked).items()}
+        self.parts = {id(part): self._tensors(part) for part in (monitor.train, monitor.valid) if part is not None}
         self.data = self.parts[id(monitor.train)]
         self.shuffling = torch.Generator().manual_seed(settings.seed)
         self.checkpoint: Checkpoint | None = None
@@ -257,11 +269,21 @@ class _Training(Stepper):
                          "batch_size": settings.batch_size, "epochs": settings.epochs, "seed": settings.seed,
                          **settings.penalty.settings()}  # fmt: skip
 
+    def _tensors(self, part: Interactions) -> tuple[torch.Tensor, ...]:
+        """Users, items, values, and timestamps if the model asks for them."""
+        times = (torch.tensor(column, device=self.device) for column in times_of(part, self.names).values())
+        return (*part.to_tensors(self.device), *times)
+
+    def _context(self, more: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What `forward` asks for besides user and item; `more` are the columns after these and the values."""
+        return dict(zip(self.names, more, strict=True)) | self.features
+
     def prepare(self) -> None:
         """What the first epoch finds: rows of zeros where nothing will be learned, the mean of the ratings."""
         model: Any = self.model
         train = self.train
-        _require_penalised(model, self.shares, self.data)
+        some = [column[:1] for column in self.data]
+        _require_penalised(model, self.shares, some[0], some[1], self._context(some[3:]))
         if self.how.loss is not None:  # else the first errors show the shape
             with modes_kept(model), torch.no_grad():
                 model.eval()
@@ -272,6 +294,11 @@ class _Training(Stepper):
             model.mean_from_train = torch.zeros_like(model.mean, dtype=torch.bool)
         if hasattr(model, "forget_unseen"):
             model.forget_unseen(train)
+        self._keep_tables()
+
+    def _keep_tables(self) -> None:
+        if isinstance(self.model, PairModel):
+            self.model.feature_tables = self.features  # for what is asked later
 
     # -- one epoch ------------------------------------------------------------------------------------
 
@@ -284,19 +311,16 @@ class _Training(Stepper):
 
     def _epoch(self) -> None:
         model, optimizer, by_batch = self.model, self.optimizer, self.how.schedule_every == "batch"
-        users, items, values = self.data
+        values = self.data[2]
         model.train()
         # the order is drawn on the CPU, so that it is the same on every device
         order = torch.randperm(len(values), generator=self.shuffling).to(values.device)
         # gathered once: slices of three arrays cost less than three gathers a batch
-        batches = (
-            column.index_select(0, order).split(min(self.how.batch_size, len(values)))
-            for column in (users, items, values)
-        )
+        batches = (column.index_select(0, order).split(min(self.how.batch_size, len(values))) for column in self.data)
         with _looked_up(model, self.shares) as rows:
-            for user, item, value in zip(*batches, strict=True):
+            for user, item, value, *more in zip(*batches, strict=True):
                 optimizer.zero_grad()
-                loss = self.loss(model, user, item, value)
+                loss = self.loss(model, user, item, value, **self._context(more))
                 for table, ids, looked_up in rows:
                     loss = loss + (self.shares[table][ids] * looked_up.square().sum(-1)).sum() / len(value)
                 rows.clear()
@@ -312,7 +336,9 @@ class _Training(Stepper):
         predictor.eval()
         with _ids_unchecked(predictor):
             data = self.parts[id(part)]
-            return _pooled_rmse(predictor, data) if self.how.loss is None else _pooled_loss(predictor, self.loss, data)
+            if self.how.loss is not None:
+                return _pooled_loss(predictor, self.loss, data)
+            return _pooled_rmse(predictor, data, self._context)
 
     def _rates(self) -> str:
         return ", ".join(sorted({f"{float(group['lr']):g}" for group in self.optimizer.param_groups}))
@@ -329,9 +355,9 @@ class _Training(Stepper):
 
     @torch.no_grad()
     def predictions(self, predictor: nn.Module, part: Ratings, some: slice) -> np.ndarray:
-        users, items, _ = self.parts[id(part)]
+        users, items, _, *more = (column[some] for column in self.parts[id(part)])
         predictor.eval()
-        return as_array(predictor(users[some], items[some]))
+        return as_array(predictor(users, items, **self._context(more)))
 
     # -- states to come back to -----------------------------------------------------------------------
 
@@ -379,10 +405,11 @@ class _Training(Stepper):
             schedule = {"schedule_every": self.how.schedule_every, **started}
         return {"model": type(self.model).__name__, "shapes": shapes(self.model.state_dict()),
                 "dropout": [part.p for part in self.model.modules() if isinstance(part, nn.Dropout)],
-                "data": [fingerprint(part) for part in (self.train, self.valid) if part is not None],
+                "data": [fingerprint(part, self.names) for part in (self.train, self.valid) if part is not None],
                 "batch_size": self.how.batch_size, "seed": self.how.seed, "loss": self.error_name,
                 "reg": dataclasses.astuple(self.how.penalty), "schedule": type(scheduler).__name__,
                 "optimizer": type(self.optimizer).__name__, "early stopping": self.early_stopping,
+                **{name: float(table.double().square().sum()) for name, table in self.features.items()},
                 **settings, **schedule}  # fmt: skip
 
     def _save(self, history: History) -> None:
@@ -413,6 +440,7 @@ class _Training(Stepper):
             getattr(self.history, name).extend(getattr(past, name))
         self.model.load_state_dict(state["model"])
         self.best = state["best"]
+        self._keep_tables()
 
 
 # -- parts of an epoch -----------------------------------------------------------------------------
@@ -431,7 +459,7 @@ def _require_trainable(model: Any) -> None:
             "fit needs gradients: make the model and call fit outside torch.no_grad() and inference_mode()"
         )
     try:
-        inspect.signature(model.forward).bind(None, None)
+        inspect.signature(model.forward).bind(None, None, **dict.fromkeys(asked_for(model.forward)))
     except TypeError as error:
         raise ValueError(f"{type(model).__name__}.forward: {error}; it must take (user, item)") from error
     own = isinstance(model, MatrixFactorization)
@@ -500,13 +528,13 @@ def _penalised_tables(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def _require_penalised(model: nn.Module, shares: dict[str, torch.Tensor], data: tuple[torch.Tensor, ...]) -> None:
+def _require_penalised(model: nn.Module, shares: dict, user: torch.Tensor, item: torch.Tensor, context: dict) -> None:
     """Raise ValueError if `forward` takes rows past their table, where no penalty sees them."""
     if not shares:
         return
     with modes_kept(model), _looked_up(model, shares) as rows:
         model.eval()
-        model(data[0][:1], data[1][:1])
+        model(user, item, **context)
     missed = sorted(set(_penalised_tables(model)) - {name for name, *_ in rows})
     if missed:
         raise ValueError(
@@ -552,10 +580,10 @@ def _reproducible(seed: int, epoch: int, device: torch.device) -> Iterator[None]
 
 
 @torch.no_grad()
-def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...]) -> float:
+def _pooled_rmse(model: nn.Module, data: tuple[torch.Tensor, ...], context: Callable[[Any], dict]) -> float:
     total = 0.0
-    for users, items, values in zip(*(column.split(EVALUATION_CHUNK) for column in data), strict=True):
-        predicted = model(users, items)
+    for users, items, values, *more in zip(*(column.split(EVALUATION_CHUNK) for column in data), strict=True):
+        predicted = model(users, items, **context(more))
         require_one_each("forward", predicted.shape, len(values))
         total += (predicted - values).square().sum().item()
     return (total / len(data[2])) ** 0.5
@@ -580,9 +608,11 @@ def _require_loss(loss: Any, train: Any, checkpoint: Any) -> None:
         loss.require(train)
 
 
-def squared_error(model: nn.Module, users: torch.Tensor, items: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def squared_error(
+    model: nn.Module, users: torch.Tensor, items: torch.Tensor, values: torch.Tensor, **context: torch.Tensor
+) -> torch.Tensor:
     """The loss of a batch unless another is asked for."""
-    return (model(users, items) - values).square().mean()
+    return (model(users, items, **context) - values).square().mean()
 
 
 @torch.no_grad()

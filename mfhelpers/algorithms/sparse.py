@@ -1,4 +1,4 @@
-"""Sparse matrices in PyTorch."""
+"""Sparse matrices in PyTorch, and row by row arithmetic."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ def csr_tensor(
 def no_sparse_products(kind: str) -> str | None:
     """Why an algorithm that needs them cannot run on a kind of device; None where it can."""
     return None if kind in ("cpu", "cuda") else "has no sparse products"
+
+
+def row_dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a * b).sum(dim=1, keepdim=True)
+
+
+def row_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a / b, and 0 where a row has nothing left to solve."""
+    return torch.where(b > 0, a / b, 0)

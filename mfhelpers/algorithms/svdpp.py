@@ -15,9 +15,9 @@ from ..data.interactions import Interactions, require_interactions, require_same
 from ..data.ratings import Ratings
 from ..models.factors import Factors
 from ..models.penalty import Penalty
-from .als import TYPES, Settings, Sides, row_ratio
+from .als import TYPES, Settings, Sides
 from .loop import History, Monitor
-from .sparse import csr_tensor
+from .priors import Prior, rows_of
 
 STEPS_IMPLICIT = 5  # of conjugate gradients for Y in a sweep: from a warm start few will do
 
@@ -109,55 +109,19 @@ class ImplicitSides(Sides):
     def __init__(self, train: Ratings, start: Factors, settings: Settings, device, *, implicit, reg_implicit) -> None:
         super().__init__(train, start, settings, device)
         self.trained = self.trained[0] | (implicit.user_counts > 0), self.trained[1]  # N(u) tells of a user, too
-        self.k, self.reg = start.n_factors, reg_implicit
         counts = np.maximum(implicit.user_counts, 1).astype(np.float64)
-        self.share = torch.tensor(1 / np.sqrt(counts), **self.make)[:, None]  # X is this times a pattern of ones
-        if implicit is train:
-            self.seen, self.seen_by = self.users.ones, self.items.ones
-        else:
-            pairs = implicit.to_csr()
-            self.seen, self.seen_by = self._pattern(pairs), self._pattern(pairs.T.tocsr())
-        self.unrated = torch.from_numpy(train.user_counts == 0).to(device)[:, None]
-        self.weight = self.users.penalty[:, :1].where(~self.unrated, 0)
-        # Jacobi's preconditioner, the diagonal of Xᵀ W X + λ: without it, a small penalty takes many more sweeps
-        self.scale = 1 / (self.seen_by @ (self.share.square() * self.weight) + reg_implicit)
-        self.table = torch.zeros(train.n_items, self.k, **self.make)
-        self.prior = torch.zeros_like(self.x)  # X Y, moved in place with the table
-        self.users = self.users._replace(prior=self.prior)
+        share = torch.tensor(1 / np.sqrt(counts), **self.make)[:, None]  # X is this times a pattern of ones
+        seen, seen_by = (self.users.ones, self.items.ones) if implicit is train else self._patterns(implicit)
+        unrated = torch.from_numpy(train.user_counts == 0).to(device)[:, None]
+        weight, drawn = self.users.penalty[:, :1].where(~unrated, 0), torch.zeros_like(self.x)
+        prior = Prior(seen, seen_by, share, weight, unrated, reg_implicit, drawn, STEPS_IMPLICIT, start.n_factors)
+        self.draw("user", prior)
         if settings.start is not None:  # its table; else the first half would draw given factors to zero
             for _ in range(10):  # from nothing it takes more steps
-                self._solve_table()
+                prior.solve(self.x)
 
-    def _pattern(self, pairs: Any) -> torch.Tensor:
-        """Ones where a sparse matrix of SciPy has a pair, whatever its value."""
-        starts, columns = (
-            torch.from_numpy(part.astype(np.int32)).to(self.make["device"]) for part in (pairs.indptr, pairs.indices)
-        )
-        return csr_tensor(starts, columns, torch.ones(pairs.nnz, **self.make), pairs.shape)
-
-    def step(self) -> None:
-        self.x = self.half(self.users, self.x, self.y, self.biased)
-        self._solve_table()
-        self.x = torch.where(self.unrated, self.prior, self.x)  # whom nothing holds goes along
-        self.y = self.half(self.items, self.y, self.x, self.biased)
-
-    def _solve_table(self) -> None:
-        """Ridge regression of the users' factors on what they rated, by conjugate gradients: (Xᵀ W X + λ) Y = Xᵀ W P."""
-        prior = self.prior[:, : self.k]
-        weight = self.share * self.weight
-        residual = self.seen_by @ (weight * (self.x[:, : self.k] - prior)) - self.reg * self.table
-        direction = towards = residual * self.scale
-        height = (residual * towards).sum(dim=0)
-        for _ in range(STEPS_IMPLICIT):
-            moved = self.share * (self.seen @ direction)
-            pushed = self.seen_by @ (weight * moved) + self.reg * direction
-            length = row_ratio(height, (direction * pushed).sum(dim=0))
-            self.table.addcmul_(direction, length)
-            prior.addcmul_(moved, length)
-            residual = residual - pushed * length
-            towards = residual * self.scale
-            before, height = height, (residual * towards).sum(dim=0)
-            direction = towards + direction * row_ratio(height, before)
-
-    def penalty_value(self) -> float:
-        return super().penalty_value() + self.reg * self.table.square().sum(dtype=torch.float64).item()
+    def _patterns(self, implicit: Interactions) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ones where there is a pair, whatever its value, and the same by item."""
+        pairs = implicit.to_csr()
+        pairs.data = np.ones_like(pairs.data)
+        return rows_of(pairs, **self.make)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import html
 import io
@@ -26,7 +27,7 @@ from ..display.notebook import show
 from .arguments import one_of
 from .download import DownloadError, Patience, fetch
 from .ratings import Ratings, Scale
-from .simulate import simulate
+from .simulate import simulate, simulated_features
 
 # GroupLens' certificate has lapsed three times since 2024; the mirror holds the same bytes.
 SOURCES = (
@@ -142,7 +143,7 @@ def load_ratings(name: str = "ml-100k", *, path: str | os.PathLike | None = None
         titles and genres, and the official folds of ml-100k. `source` is "movielens" or "simulated".
         `features.items` has year, genres and, of the sets with tags.csv, tags (lower case, joined by "|");
         `features.users` age, sex, occupation and zip_code (ml-100k), or sex, age_group, occupation_code
-        and zip_code (ml-1m; its README has the codes). Simulated ratings have none: `features` is None.
+        and zip_code (ml-1m; its README has the codes). Simulated ratings have year, genres, age, sex and occupation.
 
     Raises
     ------
@@ -228,7 +229,8 @@ def _simulated(dataset: Dataset, why: str) -> Ratings:
     # the plain one without the sign: a console of Windows, or a log, may not be able to print it
     show({"text/html": box, "text/plain": f"{rule}\n{text}\n{rule}"})
     shape = dataset.n_users, dataset.n_items, dataset.n_ratings
-    return simulate(*shape, scale=dataset.scale, name=dataset.name)[0]
+    ratings, truth = simulate(*shape, scale=dataset.scale, name=dataset.name)
+    return dataclasses.replace(ratings, features=simulated_features(truth, with_users=dataset.name in USER_FILES))
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..display.notebook import printable
 from .folding import checked, systems
 from .index import Index, build_index
 from .penalty import Penalty
+from .priors import FeaturePrior, prior_arrays, prior_of
 from .topn import Fast, largest, recommend
 
 MANY = 64  # users from which on a copy of the items, one row a factor, saves more than it takes
@@ -34,6 +36,7 @@ FLOAT32 = 1e37  # in size; a sum of products may be larger on its way
 MOST = 1e18  # in size, of a number: products of two are finite in float32, and squares of predictions in float64
 ARRAYS = ("mean", "user_biases", "item_biases", "user_factors", "item_factors")
 TRAINED = ("trained_users", "trained_items")
+PRIORS = ("user_prior", "item_prior")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +53,8 @@ class Factors:
         P and Q; k may be 0, which leaves the biases alone.
     trained_users, trained_items : bool arrays, shapes (n_users,) and (n_items,), optional
         Which rows a training had ratings for, as every algorithm notes. None: those that are not all zeros.
+    user_prior, item_prior : FeaturePrior, optional
+        What features predict of a row, after a training with features: `new_users` and `new_items` ask it.
 
     Raises
     ------
@@ -69,6 +74,8 @@ class Factors:
     item_factors: np.ndarray
     trained_users: np.ndarray | None = None
     trained_items: np.ndarray | None = None
+    user_prior: FeaturePrior | None = dataclasses.field(default=None, kw_only=True)
+    item_prior: FeaturePrior | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if np.ndim(self.mean) or np.asarray(self.mean).dtype.kind not in "iuf":
@@ -108,6 +115,10 @@ class Factors:
                     raise ValueError(f"{field} is {rows.dtype} of shape {rows.shape}, expected bool of ({n},)")
                 rows.flags.writeable = False
                 object.__setattr__(self, field, rows)
+        for field in PRIORS:
+            prior = getattr(self, field)
+            if prior is not None and not (isinstance(prior, FeaturePrior) and prior.factors.shape[1] == k):
+                raise ValueError(f"{field} is {prior!r}: give a FeaturePrior with k = {k}, that of the same training")
 
     @property
     def n_users(self) -> int:
@@ -294,7 +305,7 @@ class Factors:
 
     def fold_in(
         self, ratings: Interactions, *, reg: float | Penalty, biased: bool = True,
-        alpha: float | None = None, at_least: float | None = None,
+        alpha: float | None = None, at_least: float | None = None, features: Any = None,
     ) -> Factors:  # fmt: skip
         """New users, solved for against the items as they stand: nothing else is trained.
 
@@ -308,16 +319,20 @@ class Factors:
             Without, the new users get no b_u.
         alpha, at_least : float, optional
             Those of `ials`, for its factors: every cell counts, and there are no biases.
+        features : DataFrame or sparse matrix, a row for each new user
+            Needed after ``als(…, user_features=)``, with the same columns: what the penalty draws the new users to.
 
         Returns
         -------
         Factors
-            The same items with the users of `ratings`; a user without a rating gets zeros. float64.
+            The same items with the users of `ratings`; a user without a rating gets zeros, or what the features
+            predict. float64.
 
         Raises
         ------
         ValueError
-            For ratings of other items than these, or a penalty of zero where it leaves no unique solution.
+            For ratings of other items than these, a penalty of zero where it leaves no unique solution, and features
+            where there should be none, or the other way round.
 
         Notes
         -----
@@ -327,15 +342,20 @@ class Factors:
         """
         penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
         part = checked(self, ratings, alpha, at_least)
-        solved = np.zeros((part.n_users, self.n_factors + biased))
+        drawn = self._drawn(features, part.n_users)[:, : self.n_factors + biased]
+        solved = drawn.copy()
         with threadpool_limits(1, "blas"):  # small systems: threads would only wait for each other
             for system in systems(self, part, penalty, biased, alpha, np.arange(part.n_users)):
-                solved[system.user] = system.solve(system.features.T @ system.targets, penalty)
+                right = system.features.T @ system.targets + system.penalties * drawn[system.user]
+                solved[system.user] = system.solve(right, penalty)
         biases = solved[:, -1] if biased else np.zeros(part.n_users)
         if not np.isfinite(solved).all():
             raise ValueError(f"{penalty} is beyond float64 for {part}: take less")
         trained = part.user_counts > 0, self.trained_items
-        return Factors(self.mean, biases, self.item_biases, solved[:, : self.n_factors], self.item_factors, *trained)
+        users = solved[:, : self.n_factors]
+        return Factors(
+            self.mean, biases, self.item_biases, users, self.item_factors, *trained, item_prior=self.item_prior
+        )
 
     def explain(
         self, user: int, item: int, ratings: Interactions, *, reg: float | Penalty, biased: bool = True,
@@ -366,6 +386,11 @@ class Factors:
         Y. Koren, C. Volinsky, Collaborative Filtering for Implicit Feedback Datasets (ICDM 2008), section 5.
         """
         penalty, biased = Penalty.of(reg), yes_or_no("biased", biased) and alpha is None
+        if self.user_prior is not None:
+            raise ValueError(
+                "these factors were trained with features of users, whose share in a prediction is no rating's: explain "
+                "those of als(train, item_features=…)"
+            )
         part = checked(self, ratings, alpha, at_least)
         item, user = one_number("item", item, self.n_items), one_number("user", user, part.n_users)
         asked = self.item_factors[item].astype(np.float64)
@@ -375,6 +400,60 @@ class Factors:
             order = np.argsort(-contributions, kind="stable")
             return system.items[order], contributions[order]
         return np.zeros(0, np.int64), np.zeros(0)  # nothing rated, nothing added
+
+    def _drawn(self, features: Any, n: int) -> np.ndarray:
+        """Where the penalty draws `n` new users to, shape (n, k + 1): zeros without features."""
+        if self.user_prior is None:
+            if features is not None:
+                self._asked_prior("user")
+            return np.zeros((n, self.n_factors + 1))
+        if features is None:
+            raise ValueError(
+                "these factors were trained with features of users: give those of the new users, features=a frame with the "
+                "same columns (NaN and '' where nothing is known)"
+            )
+        factors, biases = self.user_prior.rows("features", features)
+        if len(biases) != n:
+            raise ValueError(f"features has {len(biases):,} rows, expected {n:,}: one for each user of the ratings")
+        return np.column_stack([factors, biases])
+
+    def new_users(self, features: Any) -> Factors:
+        """Users of whom nothing but features is known, in front of the same items.
+
+        Parameters
+        ----------
+        features : DataFrame or sparse matrix, n rows
+            With the columns that `als(…, user_features=)` was given.
+
+        Returns
+        -------
+        Factors
+            With n users, numbered from 0; for each of them what the features predict.
+
+        Raises
+        ------
+        ValueError
+            If the factors were trained without features of users, or for other columns.
+        """
+        factors, biases = self._asked_prior("user").rows("features", features)
+        return replace(
+            self, user_factors=factors, user_biases=biases, trained_users=np.zeros(len(biases), bool), user_prior=None
+        )
+
+    def new_items(self, features: Any) -> Factors:
+        """Items of which nothing but features is known, in front of the same users: as `new_users`, with `item_features=`."""
+        factors, biases = self._asked_prior("item").rows("features", features)
+        return replace(
+            self, item_factors=factors, item_biases=biases, trained_items=np.zeros(len(biases), bool), item_prior=None
+        )
+
+    def _asked_prior(self, side: str) -> FeaturePrior:
+        prior = getattr(self, f"{side}_prior")
+        if prior is None:
+            raise ValueError(
+                f"{self} were trained without features of {side}s: als(train, {side}_features=…) learns what they predict"
+            )
+        return prior
 
     # -- comparison ------------------------------------------------------------------------------
 
@@ -429,6 +508,8 @@ class Factors:
         """Write the arrays to an npz file; the old file stays until the new one is whole."""
         path = file_path("path", path)
         known = {field: getattr(self, field) for field in ARRAYS + TRAINED if getattr(self, field) is not None}
+        for side in PRIORS:
+            known |= {f"{side}_{name}": array for name, array in prior_arrays(getattr(self, side)).items()}
         with replacing(path) as file:
             np.savez(file, **known)
         return path
@@ -456,6 +537,8 @@ class Factors:
                     raise ValueError(f"it has no {missing[0]}")
                 arrays: dict[str, Any] = {field: stored[field] for field in ARRAYS + TRAINED if field in stored}
                 arrays["mean"] = arrays["mean"].item()
+                arrays |= {side: prior_of({name.removeprefix(f"{side}_"): stored[name] for name in stored
+                                           if name.startswith(f"{side}_")}) for side in PRIORS}  # fmt: skip
                 return cls(**arrays)
         except FileNotFoundError:
             raise

@@ -21,7 +21,7 @@ class System(NamedTuple):
     features: np.ndarray  # (n, unknowns): rows [q_i | 1], or q_i
     targets: np.ndarray  # (n,): r - μ - b_i, or the confidences
     matrix: np.ndarray  # (unknowns, unknowns)
-    penalties: np.ndarray  # (unknowns,): λ of each
+    penalties: np.ndarray  # (unknowns,): λ n^α of each
 
     def solve(self, right: np.ndarray, penalty: Penalty) -> np.ndarray:
         """matrix⁻¹ · right; a ValueError where rounding or a penalty of zero leaves no unique solution."""
@@ -83,5 +83,6 @@ def systems(
         if len(mine):
             own = features[part.items[mine]]
             n = len(mine) + (0 if alpha is None else alpha * factors.n_items)
-            matrix = (own.T * confidences[mine]) @ own + np.diag(weights * n**penalty.power) + everywhere
-            yield System(int(user), part.items[mine], own, targets[mine], matrix, weights)
+            penalties = weights * n**penalty.power
+            matrix = (own.T * confidences[mine]) @ own + np.diag(penalties) + everywhere
+            yield System(int(user), part.items[mine], own, targets[mine], matrix, penalties)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ..data.arguments import real_number, require_one_each, yes_or_no
+from ..data.context import asked_for, context_of
 from ..data.interactions import NUMBER_ALIKE, Interactions, require_interactions
 from ..data.ratings import Ratings, require_ratings
 from .factors import Factors
@@ -24,7 +25,8 @@ TAKEN = {"algorithm", "fold", "seed", "rmse", "mae", "train_rmse", "train_mae", 
 class Predictor(Protocol):
     """Anything with ``predict(users, items)``: `Factors`, a model of ours, an algorithm of Surprise, a class of yours.
 
-    `evaluate`, `rank`, `choose` and `cross_validate` ask for no more. Two methods are used where they are there:
+    `evaluate`, `rank`, `choose` and `cross_validate` ask for no more. A `predict` that takes `timestamps`, `user_features`
+    or `item_features` by these names gets those of the ratings, as a `PairModel` does. Two methods are used where they are there:
     ``cold(users, items)``, which pairs have a user or item without training ratings, and ``predict_all(users)``, the
     scores of all items for some users, shape (n, n_items). What is linear has more: `Factors`.
     """
@@ -136,7 +138,9 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False) -> Scor
             f"predictor knows {sizes[0]} users × {sizes[1]} items, ratings has {ratings.n_users} × {ratings.n_items}: "
             f"their numbers mean others. Split one Ratings, or number the test part by {NUMBER_ALIKE}"
         )
-    predicted = predictor.predict(ratings.users, ratings.items)
+    asked = getattr(predictor, "context", None)
+    asked = asked if isinstance(asked, tuple) else asked_for(predictor.predict)
+    predicted = predictor.predict(ratings.users, ratings.items, **context_of(ratings, asked))
     predicted = np.asarray(predicted.detach().cpu() if hasattr(predicted, "detach") else predicted)
     require_one_each("predict", predicted.shape, len(ratings))
     if predicted.dtype.kind not in "iuf":
@@ -171,6 +175,12 @@ def objective(factors: Factors, train: Any, reg: float | Penalty, alpha: float |
         That which the factors were trained with; 0 for none.
     alpha : float, optional
         That of `ials`, whose objective it is then, over all cells; in float64.
+
+    Raises
+    ------
+    ValueError
+        For what are no factors of these ratings, and for those trained with features, whose penalty is not on the
+        rows themselves: the log of `als` has their objective.
     """
     if alpha is None:
         penalty = Penalty.of(reg).value(factors, train)  # first: it refuses what are no factors or no ratings

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ..data.arguments import (
-    LARGEST_SEED,
-    low_and_high,
-    real_number,
-    require_memory,
-    require_one_each,
-    whole_number,
-    yes_or_no,
-)  # fmt: skip
-from ..data.interactions import Interactions, require_interactions
-from ..data.linear import CHUNK
-from .factors import MOST, Factors, pairs
+from ..data.arguments import LARGEST_SEED, real_number, require_memory, whole_number, yes_or_no
+from .factors import MOST, Factors
+from .pairs import PairModel
 
 
-class MatrixFactorization(nn.Module):
+class MatrixFactorization(PairModel):
     """Ratings as dot products: r̂_ui = μ + p_u · q_i.
 
     Parameters
@@ -46,14 +35,6 @@ class MatrixFactorization(nn.Module):
     seed : int
         Of those draws; PyTorch's global generator is neither read nor moved.
 
-    Attributes
-    ----------
-    trained_users, trained_items : bool tensors, shapes (n_users,) and (n_items,)
-        Which rows some training has had ratings for; see `forget_unseen`.
-    check_ids : bool
-        Whether `forward` looks for numbers out of range. `fit`, which checks its data once, sets
-        it to False meanwhile: the check makes a GPU wait.
-
     Raises
     ------
     ValueError
@@ -72,13 +53,12 @@ class MatrixFactorization(nn.Module):
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(n_users, n_items)
         if not isinstance(dropout, (int, float, np.number)) or not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout!r}: the share of factors to drop, from 0 to below 1")
-        self.n_users, self.n_items = whole_number("n_users", n_users, 1), whole_number("n_items", n_items, 1)
         self.n_factors = whole_number("n_factors", n_factors, 1)
         require_memory(f"n_factors={n_factors:,}", self.n_factors * (self.n_users + self.n_items), 4)
-        self.sparse, self.check_ids = yes_or_no("sparse", sparse), True
+        self.sparse = yes_or_no("sparse", sparse)
         self.dropout = nn.Dropout(dropout)
         generator = torch.Generator().manual_seed(whole_number("seed", seed, 0, LARGEST_SEED))
         # as Python's float: a NumPy number would make the factors float64
@@ -86,38 +66,11 @@ class MatrixFactorization(nn.Module):
         self.user_factors = _embedding(spread * torch.randn(n_users, n_factors, generator=generator), sparse)
         self.item_factors = _embedding(spread * torch.randn(n_items, n_factors, generator=generator), sparse)
         self.register_buffer("mean", torch.tensor(real_number("mean", mean, at_least=-MOST, at_most=MOST)))
-        self.register_buffer("trained_users", torch.zeros(n_users, dtype=torch.bool))
-        self.register_buffer("trained_items", torch.zeros(n_items, dtype=torch.bool))
 
     def forward(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-        """Predicted ratings of the pairs (user[j], item[j]), of the common shape of both.
-
-        Raises
-        ------
-        ValueError
-            For a number out of range. PyTorch's own answer depends on the device: an IndexError
-            on the CPU, a dead context on CUDA, silent zeros on MPS.
-        """
-        if self.check_ids:
-            _check_range("user", user, self.n_users)
-            _check_range("item", item, self.n_items)
+        """Predicted ratings of the pairs (user[j], item[j]), of the common shape of both; see `require_in_range`."""
+        self.require_in_range(user, item)
         return self.mean + self.dropout(self.user_factors(user) * self.item_factors(item)).sum(-1)
-
-    @torch.no_grad()
-    def predict(self, users: Any, items: Any, limits: tuple[float, ...] | None = None) -> np.ndarray:
-        """As `Factors.predict`, by `forward` in evaluation mode: arrays in, array out, no gradient."""
-        users, items = pairs(users, items, self.n_users, self.n_items)
-        columns = (torch.tensor(ids.ravel(), dtype=torch.int64).split(CHUNK) for ids in (users, items))
-        pieces = []
-        with modes_kept(self):
-            self.eval()
-            for user, item in zip(*columns, strict=True):
-                pieces.append(self(user.to(self.mean.device), item.to(self.mean.device)))
-                require_one_each("forward", pieces[-1].shape, len(user))
-        predicted = as_array(torch.cat(pieces))
-        if limits is not None:
-            np.clip(predicted, *low_and_high(limits), out=predicted)
-        return predicted.reshape(users.shape)
 
     def cold(self, users: Any, items: Any) -> np.ndarray:
         """Which pairs have a user or an item of which nothing was learned, as `Factors.cold`."""
@@ -126,32 +79,17 @@ class MatrixFactorization(nn.Module):
     def to_factors(self) -> Factors:
         """The five arrays of this model, copied to the CPU as float32, and which rows `fit` had ratings for."""
         # a model that another loop trained knows nothing of that
-        trained = [rows.cpu().numpy() for rows in (self.trained_users, self.trained_items) if self.trained_users.any()]
+        noted = bool(self.trained_users.any())
+        trained = [rows.cpu().numpy() if noted else None for rows in (self.trained_users, self.trained_items)]
         return Factors(
             self.mean.item(),
             self._rows("user_biases", self.n_users)[:, 0],
             self._rows("item_biases", self.n_items)[:, 0],
             self._rows("user_factors", self.n_users),
             self._rows("item_factors", self.n_items),
-            *trained,
+            trained[0],
+            trained[1],
         )
-
-    @torch.no_grad()
-    def forget_unseen(self, train: Interactions) -> None:
-        """Set the rows of users and items without a rating in `train`, or an earlier training, to zero.
-
-        Nothing will train them, and their random start would be added to every prediction. What
-        `train` has ratings for is noted in `trained_users` and `trained_items`, and stays when a
-        later training has none for it.
-        """
-        require_interactions("train", train)
-        for side, ids in (("user", train.users), ("item", train.items)):
-            trained = getattr(self, f"trained_{side}s")
-            # the model's size and not the ratings': a model may be the larger one
-            trained |= torch.as_tensor(np.bincount(ids, minlength=len(trained)) > 0, device=trained.device)
-            for table in (f"{side}_factors", f"{side}_biases"):
-                if hasattr(self, table):
-                    getattr(self, table).weight[~trained] = 0
 
     def _rows(self, table: str, n: int) -> np.ndarray:
         if not hasattr(self, table):
@@ -196,22 +134,6 @@ class BiasedMatrixFactorization(MatrixFactorization):
         return dots + biases
 
 
-def as_array(table: torch.Tensor) -> np.ndarray:
-    """A table or predictions on the CPU, in float32 at least: NumPy has no bfloat16."""
-    return table.detach().cpu().to(torch.promote_types(table.dtype, torch.float32)).numpy()
-
-
-@contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Put the model and each of its parts back into the mode, training or evaluation, that it was in."""
-    modes = [(part, part.training) for part in model.modules()]
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
 class Table(nn.Embedding):
     """An nn.Embedding, with a faster gradient on the CPU: index_select's, unless it shall be sparse."""
 
@@ -223,8 +145,3 @@ class Table(nn.Embedding):
 
 def _embedding(weight: torch.Tensor, sparse: bool) -> nn.Embedding:
     return Table.from_pretrained(weight, freeze=False, sparse=sparse)
-
-
-def _check_range(what: str, ids: torch.Tensor, limit: int) -> None:
-    if ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < limit):
-        raise ValueError(f"{what} numbers {int(ids.min())} … {int(ids.max())} exceed the model's 0 … {limit - 1}")

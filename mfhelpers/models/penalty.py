@@ -91,6 +91,10 @@ class Penalty:
             raise ValueError(
                 f"factors is {type(factors).__name__} of {sizes}: give Factors of the size of {train}; a model has them as to_factors()"
             )
+        if any(getattr(factors, f"{side}_prior", None) is not None for side in ("user", "item")):
+            raise ValueError(
+                "these factors were trained with features: the penalty is on what these do not predict, and als(log_dir=…) logs it"
+            )
         total = 0.0
         for side, counts in (("user", train.user_counts), ("item", train.item_counts)):
             weight = self.per_rating(counts) * counts
