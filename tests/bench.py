@@ -26,6 +26,7 @@ if "MFHELPERS_BUSY" not in os.environ:  # that row is about readers who have set
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch are loaded: one thread each
 os.environ.setdefault("MFHELPERS_PROGRESS", "0")
 
+import bench_features
 import bench_ranking
 import numpy as np
 import psutil
@@ -54,8 +55,8 @@ def main() -> None:
     print(*(f"{key}: {value}" for key, value in report["machine"].items()), f"data: {report['data']}", sep="\n")
     small = [against_surprise, same_bits, against_a_data_loader, als_against_surprise, als_tuned,
              svdpp_against_surprise, als_against_peers, on_a_busy_machine, bench_ranking.small,
-             bench_ranking.ndcg_tuned]  # fmt: skip
-    for measure in small + ([] if options.small else [large, large_als, bench_ranking.large]):
+             bench_ranking.ndcg_tuned, bench_features.errors]  # fmt: skip
+    for measure in small + ([] if options.small else [large, large_als, bench_ranking.large, bench_features.large]):
         for row in measure(ratings):
             report["rows"].append(row)
             show(row)
