@@ -205,7 +205,7 @@ def _agree_all(got, expected, what, mistakes, cause, tolerance, secret) -> None:
     if are(expected):
         return
     for hint, wrong in mistakes.items():
-        if are(wrong):
+        if any(are(one) for one in (wrong if isinstance(wrong, Either) else (wrong,))):
             fail(what, "to be worked out" if secret else expected, tuple(got), hint)
     for place, (one, other) in enumerate(zip(parts, expected, strict=True), 1):
         agree(one, other, f"{what}, number {place} of {len(expected)}", cause=cause, tolerance=tolerance, secret=secret)
