@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import dataclasses
 import importlib
 import io
 import json
@@ -26,6 +27,7 @@ import pytest
 
 import mfhelpers as mf
 from mfhelpers.course import notebooks
+from mfhelpers.data.simulate import simulate, simulated_features
 
 LESSONS = sorted(notebooks.folder().glob("*.ipynb"))
 NEEDS = re.compile(r"^\*Needs: (.+)\.\*$", re.MULTILINE)
@@ -265,7 +267,8 @@ def failures(notebook):
 
 def few_ratings(name="ml-100k", **options):
     """Ratings in the place of MovieLens', few enough that a lesson takes seconds."""
-    return mf.simulate_ratings(200, 300, 9_000, seed=int(name == "ml-100k"))[0]
+    ratings, truth = simulate(200, 300, 9_000, seed=int(name == "ml-100k"))
+    return dataclasses.replace(ratings, features=simulated_features(truth))  # as load_ratings does without data
 
 
 def in_one_process(train, n_factors, *, n_workers, **how):
