@@ -134,7 +134,7 @@ def test_an_answer_that_does_not_end_is_stopped_and_nothing_stays_behind(answer)
     said = str(caught.value)
     assert said.startswith("Exercise 8, not yet: your answer does not end in the line `")
     assert "within 0.2 seconds" in said
-    assert "What would end its loop" in said
+    assert "Does its loop ever end?" in said
     assert signal.getsignal(signal.SIGINT) is handler
     assert threading.active_count() == threads
     assert sum(range(100_000)) == 4_999_950_000  # no exception is on its way any more

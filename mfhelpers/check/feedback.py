@@ -70,7 +70,7 @@ def _verdict(guess: Any, found: Any) -> str:
 
 LIKELY = {  # what an error means in an answer; the first that fits
     NotImplementedError: "This cell still waits for your answer.",
-    np.linalg.LinAlgError: "A system without a unique solution: is a penalty missing on the diagonal?",
+    np.linalg.LinAlgError: "solve takes a square matrix, then the right side: print both shapes. Is a [:, None] missing?",
     IndexError: "A place beyond the end, or an axis too many: print the shapes, and the place.",
     KeyError: "A key that is not there: print the keys.",
     ZeroDivisionError: "What is divided by here can be zero.",
@@ -90,6 +90,8 @@ def _stopped(error: Exception) -> str:
         raise error
     place = f" in the line `{learners[-1]}`" if learners and learners[-1] else ""
     cause = next((words for kind, words in LIKELY.items() if isinstance(error, kind)), "Run your function on its own.")
+    if isinstance(error, np.linalg.LinAlgError) and "ingular" in str(error):
+        cause = "A system without a unique solution: is a penalty missing on the diagonal?"
     return _message(f"your answer stops{place}", "a result", f"{type(error).__name__}: {error}", cause)
 
 
@@ -101,7 +103,8 @@ def _late(error: BaseException, seconds: float) -> str:
     place = f" in the line `{lines[-1]}`" if lines and lines[-1] else ""
     return _message(
         f"your answer does not end{place}", f"a result within {seconds:g} seconds", "none so far",
-        "What would end its loop, and does that ever happen? (On a slow computer: seconds=60 as one more argument.)",
+        "Does its loop ever end? Or does it go round too often, where a product of arrays would do it at once? "
+        "(On a slow computer: seconds=60 as one more argument.)",
     )  # fmt: skip
 
 
@@ -183,9 +186,17 @@ def agree(
         if any(_close(got, _array(one), tolerance) for one in (wrong if isinstance(wrong, Either) else (wrong,))):
             fail(what, told, got, hint)
     if got.shape != expected.shape:
-        fail(f"the shape of {what}", expected.shape, got.shape, "Print the shapes of what goes in, then of each step.")
+        fail(
+            f"the shape of {what}",
+            str(expected.shape),
+            str(got.shape),
+            "Print the shapes of what goes in, then of each step.",
+        )
     if np.isnan(got).any() and not np.isnan(expected).any():
         cause = "A nan came in: a division by zero, or a number that grew out of all bounds?"
+    elif _close(got, expected, 1e-3):
+        apart = np.abs(got - expected).max()
+        cause = f"Nearly: {apart:.0e} apart. Is something float32, or does a descent end too early?"
     fail(what, told, got, cause)
 
 
@@ -308,6 +319,8 @@ def _array(value: Any) -> np.ndarray:
     if isinstance(value, (list, tuple)):
         value = [part.detach().cpu().numpy() if hasattr(part, "detach") else part for part in value]
     array = np.asarray(value)
+    if array.dtype == object:  # as of a frame with numbers and flags
+        array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{array.dtype} is no type of real numbers")
     return array.astype(np.float64)

@@ -56,6 +56,44 @@ def twice(ratings, rng, rated, n):
     return rng.choice(rated, n)
 
 
+def places(ratings, rng, rated, n):
+    return rng.permutation(len(rated))[:n]
+
+
+def by_counts(power):
+    def draw(ratings, rng, rated, n):
+        weights = ratings.item_counts[rated] ** float(power)
+        return rng.choice(rated, n, replace=False, p=weights / weights.sum())
+
+    return draw
+
+
+def last_never(ratings, rng, rated, n):
+    return rng.choice(rated[:-1], n, replace=False)
+
+
+def a_block(ratings, rng, rated, n):
+    first = rng.integers(0, len(rated) - n + 1)
+    return rated[first : first + n]
+
+
+def other_values(ratings, test):
+    from mfhelpers import Ratings
+
+    values = ratings.values[::-1]
+    turned = Ratings(ratings.users, ratings.items, values, ratings.n_users, ratings.n_items, ratings.scale)
+    return turned[~test], turned[test]
+
+
+def renumbered(ratings, test):
+    from mfhelpers import Ratings
+
+    return tuple(
+        Ratings.from_arrays(*(a[part] for a in (ratings.users, ratings.items, ratings.values)))
+        for part in (~test, test)
+    )
+
+
 def row(matrix=lambda G, p: G + p * np.eye(len(G)), right=lambda F, e, p, m: F.T @ e + p * m, last=lambda q, m: q):
     def solve_row(F, e, penalty, prior):
         return last(np.linalg.lstsq(matrix(F.T @ F, penalty), right(F, e, penalty, prior), rcond=None)[0], prior)
@@ -153,6 +191,24 @@ def standardised_flags(train, new):
     return tuple(np.column_stack([t[:, 0], ((t - mean) / spread)[:, 1:]]) for t in tables)
 
 
+def no_fill(train, new):
+    one, other = numbers()(train, new)
+    names = train["genres"].str.get_dummies("|").columns
+    flags = new["genres"].str.get_dummies("|").reindex(columns=names)
+    return one, np.column_stack([other[:, 0], flags])
+
+
+def contains(train, new):
+    one, other = numbers()(train, new)
+    names = train["genres"].str.get_dummies("|").columns
+    flags = [[name in text for name in names] for text in new["genres"]]
+    return one, np.column_stack([other[:, 0], flags])
+
+
+def without_gaps(train, new):
+    return tuple(t[f["year"].notna()] for t, f in zip(numbers()(train, new), (train, new), strict=True))
+
+
 def changed(train, new):
     train["year"] = train["year"].fillna(train["year"].mean())
     return numbers()(train, new)
@@ -173,6 +229,13 @@ WRONG = {
         ((by_films(draw=popular_first),), "Popular films are drawn more often"),
         ((by_films(draw=unrated_too),), "that have no rating"),
         ((by_films(draw=twice),), "without replacement"),
+        ((by_films(draw=by_counts(1)),), "Popular films are drawn more often"),
+        ((by_films(draw=by_counts(-1)),), "Rare films are drawn more often"),
+        ((by_films(draw=last_never),), "One film is never drawn"),
+        ((by_films(draw=a_block),), "same chance"),
+        ((by_films(draw=places),), "that have no rating"),
+        ((by_films(parts=other_values),), "belong together"),
+        ((by_films(parts=renumbered),), "a numbering of their own"),
         ((by_films(draw=lambda ratings, rng, rated, n: rated[:n]),), "The same films for every seed"),
         (
             (by_films(draw=lambda ratings, rng, rated, n: np.random.default_rng().choice(rated, n, False)),),
@@ -198,7 +261,35 @@ WRONG = {
         ((lambda F, e, penalty, prior: prior,), "whatever the ratings say"),
         ((averaged,), "A mean over the ratings"),
         ((in_place,), "It was changed"),
-        ((zeros_without_ratings,), "With one rating"),
+        ((zeros_without_ratings,), "sits at its prior, not at zero"),
+        (
+            (lambda F, e, p, m: np.linalg.solve(F.T @ F + p * np.eye(len(m)), F.T @ e + (0 if len(e) else p) * m),),
+            "for a film *with* ratings",
+        ),
+        (
+            (
+                lambda F, e, p, m: np.linalg.solve(
+                    F.T @ F + p * max(1, len(e)) ** 0.5 * np.eye(len(m)), F.T @ e + p * max(1, len(e)) ** 0.5 * m
+                ),
+            ),
+            "of one rating and of none",
+        ),
+        ((lambda F, e, p, m: np.linalg.solve(F.T @ F + p * np.eye(len(m)), F.T @ e) + p * m,), "stands outside"),
+        (
+            (lambda F, e, p, m: np.linalg.solve(F.T @ F + 2 * p * np.eye(len(m)), F.T @ e + 2 * p * m),),
+            "on both sides: the 2",
+        ),
+        (
+            (lambda F, e, p, m: np.linalg.solve(F.T @ F + p**2 * np.eye(len(m)), F.T @ e + p**2 * m),),
+            "penalty² on both sides",
+        ),
+        ((lambda F, e, p, m: np.linalg.solve(F.T @ F + p * np.eye(len(m)), F.T @ e + p * m) + m,), "in it twice"),
+        ((lambda F, e, p, m: (F.T @ e + p * m) / ((F**2).sum(axis=0) + p),), "diagonal alone"),
+        ((lambda F, e, p, m: np.linalg.solve(F.T @ F + p, F.T @ e + p * m),), "at every place"),
+        (
+            (lambda F, e, p, m: np.linalg.solve(F.T @ e + p * m, F.T @ F + p * np.eye(len(m))),),
+            "solve takes a square matrix",
+        ),
         ((lambda *given: None,), "end in `return`"),
     ],
     "what_features_say_of_rows": [
@@ -215,6 +306,21 @@ WRONG = {
         ((table(lambda w: (w > 0) * 1.0, lambda w: (w > 0) * 1.0),), "if it has ratings at all"),
         ((table(penalty=lambda reg, c, w: reg**2 * np.eye(c)),), "reg squared"),
         ((means,), "These are means"),
+        (
+            (lambda rows, X, weights, reg: (X.T @ (weights[:, None] * rows)) / ((X.T @ weights[:, None]) + reg),),
+            "These are means",
+        ),
+        ((table(last=lambda W, X: W.T),), "Turned"),
+        ((table(right=np.sqrt),), "on one side: √weight"),
+        ((table(lambda w: np.maximum(w, 1), lambda w: np.maximum(w, 1)),), "teaches nothing"),
+        ((table(penalty=lambda reg, c, w: 2 * reg * np.eye(c)),), "doubled or halved"),
+        ((table(penalty=lambda reg, c, w: reg * np.diag(np.arange(c) > 0)),), "The first feature has no penalty"),
+        ((lambda rows, X, weights, reg: table()(rows - rows.mean(axis=0), X, weights, reg),), "The rows were centred"),
+        (
+            (lambda rows, X, weights, reg: table()(rows, np.column_stack([np.ones(len(X)), X]), weights, reg),),
+            "a column of ones too many",
+        ),
+        ((lambda rows, X, weights, reg: np.linalg.solve(X.T @ (weights * X), rows),), "[:, None] missing"),
         ((table(last=lambda W, X: X @ W),), "W itself is asked for"),
         ((centred,), "were centred"),
         ((lambda *given: None,), "end in `return`"),
@@ -235,9 +341,26 @@ WRONG = {
         ((lambda X, V: ((X @ V) ** 2 - X**2 @ V).sum(axis=1) / 2,), "V is not squared"),
         ((lambda X, V: ((X @ V).sum(axis=1) ** 2 - (X**2 @ V**2).sum(axis=1)) / 2,), "squares each factor"),
         ((pairs(lambda whole, squares: (whole - squares).mean(axis=1) / 2),), "The mean over factors"),
+        ((pairs(lambda whole, squares: (whole - squares).sum(axis=0) / 2),), "Summed over the lists"),
+        ((lambda X, V: (X @ V**2 - X**2 @ V**2).sum(axis=1) / 2,), "squares V alone"),
+        ((lambda X, V: (X @ V - X**2 @ V**2).sum(axis=1) / 2,), "The first sum is not squared"),
+        ((lambda X, V: ((X @ V) ** 2 - (X**2 @ V) ** 2).sum(axis=1) / 2,), "squared twice, or too late"),
+        (
+            (lambda X, V: pairs(lambda whole, squares: (whole - squares).sum(axis=1) / 2)((X != 0) * 1.0, V),),
+            "taken for 0 or 1",
+        ),
+        ((lambda X, V: (((X @ V) ** 2).sum(axis=1) - (V**2).sum()) / 2,), "squares of *all* rows"),
+        (
+            (lambda X, V: pairs(lambda whole, squares: (whole - squares).sum(axis=1) / 2)(X, V) + (X @ V).sum(axis=1),),
+            "single features",
+        ),
+        (
+            (lambda X, V: pairs(lambda whole, squares: (whole - squares).sum(axis=1) / 2)(X, V)[:, None],),
+            "(n, 1) or (n, n)",
+        ),
         ((with_a_table,), "A table of 3,000"),
         ((with_all_rows,), "one of all features' rows"),
-        ((loops,), "does not end"),
+        ((loops,), "go round too often"),
         ((lambda *given: None,), "end in `return`"),
     ],
     "a_new_films_numbers": [
@@ -254,6 +377,18 @@ WRONG = {
         ((numbers(shifted=False),), "The mean is not subtracted"),
         ((lambda train, new: tuple(np.roll(t, -1, axis=1) for t in numbers()(train, new)),), "Flags first"),
         ((standardised_flags,), "The flags are standardised"),
+        ((no_fill,), "needs fill_value=0"),
+        ((contains,), "Compare your columns"),
+        (
+            (lambda train, new: tuple(t[:, [0, *range(t.shape[1] - 1, 0, -1)]] for t in numbers()(train, new)),),
+            "in another order",
+        ),
+        (
+            (lambda train, new: tuple(np.column_stack([np.ones(len(t)), t]) for t in numbers()(train, new)),),
+            "A column of ones is in front",
+        ),
+        ((without_gaps,), "Films without a year were left out"),
+        ((lambda train, new: numbers()(train, new)[1],), "2 results"),
         ((lambda train, new: numbers()(train, new)[::-1],), "The other way round"),
         ((lambda train, new: (numbers()(train, new)[0],) * 2,), "The row of training films alone"),
         ((changed,), "It was changed"),
