@@ -213,11 +213,25 @@ def test_planted_features_are_found():
 REFUSED = {
     "rows": (dict(item_features=FILMS[:-1]), "item_features has 79 rows, expected 80"),
     "index": (dict(item_features=FILMS[::-1]), "row n belongs to number n"),
-    "kind": (dict(item_features=FILMS.to_numpy()), "item_features is ndarray: give a DataFrame"),
+    "kind": (dict(item_features=FILMS.to_numpy()), "item_features is numpy.ndarray: give a DataFrame"),
     "constant": (dict(user_features=PEOPLE.assign(age=3)), "same number in every row"),
     "infinite": (dict(item_features=FILMS.assign(year=np.inf)), r"item_features\['year'\]\[0\] is inf"),
     "object": (dict(item_features=FILMS.assign(genres=[["a"]] * 80)), "holds .'a'. of type list"),
     "twice": (dict(item_features=pd.concat([FILMS, FILMS], axis=1)), "has 2 columns 'year'"),
+    "huge": (dict(item_features=FILMS.assign(year=1e300)), "above 1e[+]100"),
+    "gap among flags": (
+        dict(item_features=FILMS.assign(old=[None] + [True, False] * 39 + [True])),
+        "among True and False",
+    ),
+    "date": (dict(item_features=FILMS.assign(year=pd.Timestamp("2020"))), "of a date its year"),
+    "alike": (
+        dict(item_features=FILMS.assign(**{"genres=Drama": True}).assign(genres="Drama")),
+        "two columns 'genres=Drama'",
+    ),
+    "polars": (
+        dict(item_features=type("DataFrame", (), {"__module__": "polars.frame"})()),
+        "polars.DataFrame: give a DataFrame of pandas",
+    ),
     "sparse nan": (dict(item_features=scipy.sparse.csr_array(np.full((80, 1), np.nan))), "not finite"),
     "no W": (dict(item_features=FILMS, reg_features=0), "reg_features=0"),
     "no penalty": (dict(item_features=FILMS, reg=0), "their features have no say"),
@@ -256,6 +270,24 @@ def test_unknown_values_count_as_nothing():
     made = als(TRAIN, 3, **given("items"), **EXACT)
     new = made.new_items(pd.DataFrame({"year": [np.nan, 1970], "old": [False, False], "genres": ["Musical", None]}))
     same(new.item_factors[0], made.item_prior.factors[0], 1e-12, "of the average item")
+
+
+def test_values_may_have_spaces_and_numbers_a_large_level():
+    spaced = FILMS.assign(genres=FILMS.genres.str.replace("|", " | "))
+    made = [Encoding.of(frame) for frame in (FILMS, spaced)]
+    assert made[0] == made[1]
+    assert (made[0].encode(FILMS) != made[1].encode(spaced)).nnz == 0
+    level = pd.DataFrame({"a": 1e9 + np.arange(4.0)})
+    np.testing.assert_allclose(Encoding.of(level).encode(level).toarray()[:, 1].std(), 1)
+
+
+def test_the_penalty_of_w_is_in_the_log_and_the_table_of_settings():
+    from mfhelpers.algorithms import als as least_squares
+
+    made = least_squares.Settings(3, Penalty(1), True, 2, "exact", 3, None, 0.1, 0, "float64")
+    known = least_squares.FeatureRows.of(TRAIN, None, FILMS, 7.0, made)
+    assert known.reg == 7
+    assert list(known.tables) == ["item"]
 
 
 # -- the tables of MovieLens -------------------------------------------------------------------------

@@ -163,3 +163,45 @@ def test_a_resumed_training_with_context_equals_one_without_a_break(tmp_path):
                        features=TRAIN.features)  # fmt: skip
     with pytest.raises(ValueError, match="belongs to another training"):
         mf.fit(Everything(), later, epochs=4, checkpoint=tmp_path / "c", resume=True, batch_size=50, **QUIET)
+
+
+class Perhaps(Dot):
+    """Timestamps where there are some."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(()))
+        self.seen = set()
+
+    def forward(self, user, item, timestamps=None):
+        self.seen.add(timestamps is not None)
+        return super().forward(user, item) + (0 if timestamps is None else self.slope * (timestamps % 2))
+
+
+def test_what_has_a_default_may_be_missing():
+    timeless = mf.Ratings(TRAIN.users, TRAIN.items, TRAIN.values, 40, 30, TRAIN.scale)
+    late = mf.Ratings(TEST.users, TEST.items, TEST.values, 40, 30, TEST.scale)
+    for train, valid, seen in ((TRAIN, TEST, {True}), (timeless, None, {False}), (TRAIN, late, {False})):
+        model = mf.fit(Perhaps(), train, valid, epochs=1, **QUIET)
+        assert model.seen == seen
+        assert np.isfinite(mf.rmse(model, late))
+        assert np.isfinite(model.predict([1], [2], timestamps=3))
+        mf.rank(model, TEST, exclude=TRAIN)
+    assert mf.fit(Perhaps(), TRAIN, loss=mf.PairLoss(TRAIN), epochs=1, **QUIET).seen == {False}
+
+
+def test_a_moment_for_other_pairs_is_refused_and_limits_hold():
+    model = mf.fit(Everything(), TRAIN, epochs=1, **QUIET)
+    with pytest.raises(ValueError, match=r"timestamps are int64 of shape \(2,\): give seconds, of \(3,\)"):
+        model.predict([1, 2, 3], [1, 2, 3], timestamps=np.array([1, 2]))
+    limited = model.predict(TEST.users, TEST.items, limits=(2.9, 3.1), timestamps=TEST.timestamps)
+    assert 2.9 <= limited.min() <= limited.max() <= np.float32(3.1)
+
+
+def test_a_model_that_returns_a_column_is_refused():
+    class Column(Dot):
+        def forward(self, user, item):
+            return super().forward(user, item)[:, None]
+
+    with pytest.raises(ValueError, match=r"forward returned shape \(3, 1\) for 3 pairs"):
+        Column().predict([1, 2, 3], [1, 2, 3])

@@ -27,7 +27,7 @@ from ..data.arguments import (
     whole_number,
     yes_or_no,
 )  # fmt: skip
-from ..data.context import TIMES, asked_for, tables_of, times_of
+from ..data.context import TIMES, asked_for, required_by, tables_of, times_of
 from ..data.interactions import Interactions
 from ..data.ratings import Ratings
 from ..models.modules import MatrixFactorization
@@ -251,15 +251,19 @@ class _Training(Stepper):
         if settings.schedule_every == "batch" and isinstance(self.scheduler, ReduceLROnPlateau):
             raise ValueError("schedule_every='batch': ReduceLROnPlateau steps by the RMSE of an epoch; choose 'epoch'")
         self.shares = _shares(settings.penalty, monitor.train, device)
-        asked = asked_for(model.forward)
-        if asked and settings.loss is not None:
-            raise ValueError(
-                f"loss= calls forward(user, item) alone, and {type(model).__name__}.forward asks for {asked[0]}: "
-                "let the model hold it, as a buffer"
-            )
+        parts = [part for part in (monitor.train, monitor.valid) if part is not None]
+        by_part = [asked_for(model.forward, part) for part in parts]  # what has a default may be missing
+        asked = tuple(name for name in by_part[0] if all(name in names for names in by_part))
+        if settings.loss is not None:
+            asked = required_by(model.forward)
+            if asked:
+                raise ValueError(
+                    f"loss= calls forward(user, item) alone, and {type(model).__name__}.forward asks for {asked[0]}: "
+                    "let the model hold it, as a buffer"
+                )
         self.names = (TIMES,) if TIMES in asked else ()
         self.features = {name: torch.tensor(a, device=device) for name, a in tables_of(monitor.train, asked).items()}
-        self.parts = {id(part): self._tensors(part) for part in (monitor.train, monitor.valid) if part is not None}
+        self.parts = {id(part): self._tensors(part) for part in parts}
         self.data = self.parts[id(monitor.train)]
         self.shuffling = torch.Generator().manual_seed(settings.seed)
         self.checkpoint: Checkpoint | None = None

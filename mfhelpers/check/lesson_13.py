@@ -416,8 +416,7 @@ def _numbers_and_mistakes(train: pd.DataFrame, new: pd.DataFrame) -> tuple[tuple
     def parts(new_by=train, **how):
         return numbers(train, **how), numbers(new, new_by, **how)
 
-    everything = both["genres"].str.get_dummies("|").columns
-    theirs = new["genres"].str.get_dummies("|").columns
+    everything, theirs = (table["genres"].str.get_dummies("|").columns for table in (both, new))
     mean = train["year"].mean()
     return parts(), {
         "The new years are standardised by themselves: one film alone would always be at 0. Take mean and standard deviation of training.":
@@ -452,10 +451,8 @@ def _numbers_and_mistakes(train: pd.DataFrame, new: pd.DataFrame) -> tuple[tuple
         "A column of ones is in front: that comes later.": tuple(np.column_stack([np.ones(len(t)), t]) for t in parts()),
         "Films without a year were left out: each film has a row.": tuple(t[f["year"].notna()] for t, f in zip(parts(), (train, new), strict=True)),
         "Divided by the variance: the standard deviation is its root.": parts(scale=train["year"].var(ddof=0)),
-        "Smallest and largest year make 0 and 1 here: mean and standard deviation are asked for.":
-            parts(shift=train["year"].min(), scale=train["year"].max() - train["year"].min()),
-        "A missing year of a new film got the mean of the new ones: the mean of training, so 0.":
-            (parts()[0], numbers(new, missing=(new["year"].mean() - mean) / train["year"].std(ddof=0))),
+        "Smallest and largest year make 0 and 1 here, not mean and spread.": parts(shift=(years := train["year"]).min(), scale=np.ptp(years.dropna())),
+        "A missing year of a new film got the mean of new ones, not 0.": (parts()[0], numbers(new, missing=(new["year"].mean() - mean) / train["year"].std(ddof=0))),
         "The mean was put in *after* standardising: there it is 0.": parts(missing=mean),
         "Flags first? The standardised year is the first column.":
             tuple(np.roll(numbers(f), -1, axis=1) for f in (train, new)),

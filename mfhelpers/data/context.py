@@ -17,13 +17,29 @@ TIMES, TABLES = "timestamps", ("user_features", "item_features")
 NAMES = (TIMES, *TABLES)
 
 
-def asked_for(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Which of `timestamps`, `user_features` and `item_features` a function takes, by these names."""
+def asked_for(function: Callable[..., Any], part: Interactions | None = None) -> tuple[str, ...]:
+    """Which of `timestamps`, `user_features` and `item_features` a function takes, by these names.
+
+    With a part, those with a default are left out where it does not have them.
+    """
     try:
         taken = inspect.signature(function).parameters
     except (TypeError, ValueError):  # what has no signature asks for nothing
         return ()
-    return tuple(name for name in NAMES if name in taken)
+    needed = required_by(function)
+    return tuple(name for name in NAMES if name in taken and (part is None or name in needed or _has(part, name)))
+
+
+def required_by(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Those of these names without a default."""
+    taken = inspect.signature(function).parameters
+    return tuple(name for name in NAMES if name in taken and taken[name].default is inspect.Parameter.empty)
+
+
+def _has(part: Interactions, name: str) -> bool:
+    if name == TIMES:
+        return part.timestamps is not None
+    return part.features is not None and getattr(part.features, name.replace("_features", "s")) is not None
 
 
 def tables_of(part: Interactions, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from .interactions import Interactions
 
 EVERY_ROW = "(all)"  # the first column: ones, so that the others say what differs from the average row
 MOST_COLUMNS = 1_000_000
+LARGEST = 1e100  # in size, of a number: its square is finite
 LEFT_OUT = (
     "title",
     "titles",
@@ -127,7 +128,11 @@ class Encoding:
             matrix = _checked_matrix(what, features)
             return cls(scales=tuple(_spread(matrix).tolist()))
         frame = _checked_frame(what, features)
-        return cls(tuple(_column(what, name, frame[name]) for name in frame))
+        made = cls(tuple(_column(what, name, frame[name]) for name in frame))
+        twice = pd.Index(made.names)[pd.Index(made.names).duplicated()]
+        if len(twice):
+            raise ValueError(f"{what} would have two columns {twice[0]!r}: rename one")
+        return made
 
     @property
     def names(self) -> list[str]:
@@ -189,7 +194,8 @@ def encoded_rows(what: str, features: Any, n: int) -> tuple[Encoding, scipy.spar
 
 def _checked_frame(what: str, features: Any) -> pd.DataFrame:
     if not isinstance(features, pd.DataFrame):
-        raise ValueError(f"{what} is {type(features).__name__}: give a DataFrame, or a sparse matrix of SciPy")
+        kind = f"{type(features).__module__.partition('.')[0]}.{type(features).__name__}"
+        raise ValueError(f"{what} is {kind}: give a DataFrame of pandas, or a sparse matrix of SciPy")
     if not features.index.equals(pd.RangeIndex(len(features))):
         raise ValueError(
             f"{what} has the index {features.index[:3].tolist()}…, expected 0 … {len(features) - 1}: row n belongs to number "
@@ -222,19 +228,37 @@ def _spread(matrix: Any) -> np.ndarray:
 
 
 def _column(what: str, name: Any, column: pd.Series) -> Column:
-    if pd.api.types.is_bool_dtype(column):
+    if pd.api.types.is_bool_dtype(column) or isinstance(next(iter(column.dropna()), None), bool):
+        _flags(what, name, column)
         return Column(str(name), "flag")
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
         numbers = _numbers(what, name, column)
         known = numbers[~np.isnan(numbers)]
+        largest = float(np.abs(known).max(initial=0))
+        if largest > LARGEST:
+            raise ValueError(f"{what}[{name!r}] reaches {largest:.3g}, above {LARGEST:g}: take another unit, or np.log")
         spread = float(known.std()) if len(known) else 0.0
-        if spread <= 1e-9 * np.abs(known).max(initial=0):
+        if spread <= 1e-12 * largest:
             raise ValueError(f"{what}[{name!r}] is the same number in every row, so it tells nothing apart: drop it")
         return Column(str(name), "number", float(known.mean()), spread)
     texts = _texts(what, name, column)
     several = any("|" in text for text in texts)
-    parts = {part for text in texts for part in (text.split("|") if several else [text])} - {""}
+    parts = {part for text in texts for part in _parts(text, several)}
     return Column(str(name), "list" if several else "category", values=tuple(sorted(parts)))
+
+
+def _parts(text: str, several: bool) -> set[str]:
+    return {part.strip() for part in (text.split("|") if several else [text])} - {""}
+
+
+def _flags(what: str, name: Any, column: pd.Series) -> np.ndarray:
+    flags = column.tolist()
+    wrong = next((value for value in flags if not isinstance(value, (bool, np.bool_))), None)
+    if len(flags) and (wrong is not None or any(value is None for value in flags)):
+        raise ValueError(
+            f"{what}[{name!r}] holds {wrong!r} among True and False: what is unknown is neither, so fill it"
+        )
+    return np.array(flags, np.float64)
 
 
 def _numbers(what: str, name: Any, column: pd.Series) -> np.ndarray:
@@ -251,7 +275,7 @@ def _texts(what: str, name: Any, column: pd.Series) -> list[str]:
     if wrong is not None:
         raise ValueError(
             f"{what}[{name!r}] holds {wrong!r} of type {type(wrong).__name__}: give numbers, True and False, or text "
-            "(several values joined by '|')"
+            "(several values joined by '|'); of a date its year, of a code str(code)"
         )
     return texts
 
@@ -261,14 +285,11 @@ def _encoded(what: str, column: Column, given: pd.Series) -> scipy.sparse.csr_ar
         numbers = (_numbers(what, column.name, given) - column.mean) / column.scale
         return scipy.sparse.csr_array(np.nan_to_num(numbers)[:, None])
     if column.kind == "flag":
-        if not pd.api.types.is_bool_dtype(given) or given.isna().any():
-            raise ValueError(f"{what}[{column.name!r}] has type {given.dtype}, and True and False in training")
-        return scipy.sparse.csr_array(given.to_numpy(np.float64)[:, None])
+        return scipy.sparse.csr_array(_flags(what, column.name, given)[:, None])
     place = {value: at for at, value in enumerate(column.values)}
     rows, columns = [], []
     for row, text in enumerate(_texts(what, column.name, given)):
-        parts = set(text.split("|")) if column.kind == "list" else {text}
-        for part in sorted(parts & place.keys()):
+        for part in sorted(_parts(text, column.kind == "list") & place.keys()):
             rows.append(row)
             columns.append(place[part])
     return scipy.sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(given), len(place)))

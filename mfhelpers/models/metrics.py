@@ -13,6 +13,7 @@ from ..data.context import asked_for, context_of
 from ..data.interactions import NUMBER_ALIKE, Interactions, require_interactions
 from ..data.ratings import Ratings, require_ratings
 from .factors import Factors
+from .pairs import PairModel
 from .penalty import Penalty
 from .ranking import rank, ranking_score
 
@@ -138,8 +139,8 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False) -> Scor
             f"predictor knows {sizes[0]} users × {sizes[1]} items, ratings has {ratings.n_users} × {ratings.n_items}: "
             f"their numbers mean others. Split one Ratings, or number the test part by {NUMBER_ALIKE}"
         )
-    asked = getattr(predictor, "context", None)
-    asked = asked if isinstance(asked, tuple) else asked_for(predictor.predict)
+    asks = predictor.forward if isinstance(predictor, PairModel) else predictor.predict
+    asked = asked_for(asks, ratings)
     predicted = predictor.predict(ratings.users, ratings.items, **context_of(ratings, asked))
     predicted = np.asarray(predicted.detach().cpu() if hasattr(predicted, "detach") else predicted)
     require_one_each("predict", predicted.shape, len(ratings))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..data.arguments import in_range, low_and_high, require_one_each, whole_number
-from ..data.context import TABLES, TIMES, asked_for
+from ..data.context import TABLES, TIMES, asked_for, required_by
 from ..data.interactions import Interactions, numbers, require_interactions
 from ..data.linear import CHUNK
 from .factors import pairs
@@ -50,11 +50,6 @@ class PairModel(nn.Module):
     def forward(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
         """One number for each pair (user[j], item[j])."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(user, item)")
-
-    @property
-    def context(self) -> tuple[str, ...]:
-        """What `forward` asks for besides user and item, by name."""
-        return asked_for(self.forward)
 
     def require_in_range(self, user: torch.Tensor, item: torch.Tensor) -> None:
         """For the beginning of a `forward`: refuse numbers that there are not.
@@ -103,23 +98,23 @@ class PairModel(nn.Module):
         return predicted.reshape(users.shape)
 
     def _context(self, given: dict[str, Any], shape: tuple[int, ...], device: Any) -> tuple[dict, list[np.ndarray]]:
-        asked = self.context
+        asked, needed = asked_for(self.forward), required_by(self.forward)
         if unknown := set(given) - set(asked):
             raise ValueError(f"{type(self).__name__}.forward does not ask for {sorted(unknown)[0]}, only for {asked}")
         tables = self.feature_tables | {name: torch.as_tensor(given[name]) for name in TABLES if name in given}
-        for name in asked:
+        for name in needed:
             if name not in given and name not in tables:
                 raise ValueError(f"{type(self).__name__}.forward asks for {name}: predict(users, items, {name}=…)")
         for name, n in zip(TABLES, (self.n_users, self.n_items), strict=True):
-            if name in asked and (tables[name].ndim != 2 or len(tables[name]) != n):
+            if name in asked and name in tables and (tables[name].ndim != 2 or len(tables[name]) != n):
                 raise ValueError(f"{name} has shape {tuple(tables[name].shape)}, expected ({n}, columns): one row each")
         times = []
-        if TIMES in asked:
+        if TIMES in given:
             moments = numbers(given[TIMES])
             if moments.dtype.kind not in "iu" or moments.shape not in ((), shape):
                 raise ValueError(f"timestamps are {moments.dtype} of shape {moments.shape}: give seconds, of {shape}")
             times = [np.broadcast_to(moments, shape)]
-        return {name: tables[name].to(device) for name in TABLES if name in asked}, times
+        return {name: tables[name].to(device) for name in TABLES if name in asked and name in tables}, times
 
     def predict_all(self, users: Any, **context: Any) -> np.ndarray:
         """Predictions of all items for some users, shape (n, n_items); `context` as in `predict`, one moment for all."""
