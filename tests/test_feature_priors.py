@@ -1,5 +1,7 @@
 """`als` with features: against ridge regressions written out, autograd, and itself."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from alternating import BIASED, EXACT, RATINGS, SOLVERS, TRAIN
 
 from mfhelpers import DataError, Encoding, Factors, Penalty, als, evaluate, features, load_ratings, objective, rmse
 from mfhelpers.check import same
+from mfhelpers.data.simulate import simulate, simulated_features
 
 RNG = np.random.default_rng(5)
 FILMS = pd.DataFrame({
@@ -288,6 +291,24 @@ def test_the_penalty_of_w_is_in_the_log_and_the_table_of_settings():
     known = least_squares.FeatureRows.of(TRAIN, None, FILMS, 7.0, made)
     assert known.reg == 7
     assert list(known.tables) == ["item"]
+
+
+def test_simulated_features_tell_of_films_and_nothing_of_users():
+    ratings, truth = simulate(300, 400, 12_000)
+    known = simulated_features(truth)
+    films, people = (
+        Encoding.of(frame).encode(frame).toarray()
+        for frame in features(dataclasses.replace(ratings, features=known))[::-1]
+    )
+    explained = {}
+    for side, X, y in (("films", films, truth[2]), ("users", people, truth[1])):
+        held = RNG.random(len(y)) < 0.3
+        W = np.linalg.solve(X[~held].T @ X[~held] + 3 * np.eye(X.shape[1]), X[~held].T @ y[~held])
+        explained[side] = np.corrcoef(X[held] @ W, y[held])[0, 1] ** 2
+    assert explained["films"] > 0.2
+    assert explained["users"] < 0.1
+    assert simulated_features(truth, with_users=False).users is None
+    pd.testing.assert_frame_equal(simulated_features(truth).items, known.items)
 
 
 # -- the tables of MovieLens -------------------------------------------------------------------------
