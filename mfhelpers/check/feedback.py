@@ -194,9 +194,9 @@ def agree(
         )
     if np.isnan(got).any() and not np.isnan(expected).any():
         cause = "A nan came in: a division by zero, or a number that grew out of all bounds?"
-    elif _close(got, expected, 1e-3):
+    elif _close(got, expected, 1e-4):
         apart = np.abs(got - expected).max()
-        cause = f"Nearly: {apart:.0e} apart. Is something float32, or does a descent end too early?"
+        cause += f" (Nearly: {apart:.0e} apart. Is something float32, or does a descent end too early?)"
     fail(what, told, got, cause)
 
 
@@ -319,7 +319,7 @@ def _array(value: Any) -> np.ndarray:
     if isinstance(value, (list, tuple)):
         value = [part.detach().cpu().numpy() if hasattr(part, "detach") else part for part in value]
     array = np.asarray(value)
-    if array.dtype == object:  # as of a frame with numbers and flags
+    if array.dtype == object and not any(one is None for one in array.flat):  # as of a frame with numbers and flags
         array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{array.dtype} is no type of real numbers")

@@ -159,14 +159,6 @@ def with_all_rows(X, V):
     return ((rows.sum(axis=1) ** 2 - (rows**2).sum(axis=1)).sum(axis=1)) / 2
 
 
-def loops(X, V):
-    total = np.zeros(len(X))
-    for f in range(len(V)):
-        for g in range(f + 1, len(V)):
-            total += X[:, f] * X[:, g] * (V[f] @ V[g])
-    return total
-
-
 def numbers(by="train", ddof=0, first=None, missing=0.0, columns="train", scaled=True, shifted=True):
     def rows_of(train, new):
         both = pd.concat([train, new], ignore_index=True)
@@ -360,7 +352,6 @@ WRONG = {
         ),
         ((with_a_table,), "A table of 3,000"),
         ((with_all_rows,), "one of all features' rows"),
-        ((loops,), "go round too often"),
         ((lambda *given: None,), "end in `return`"),
     ],
     "a_new_films_numbers": [
