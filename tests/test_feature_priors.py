@@ -308,6 +308,7 @@ def test_simulated_features_tell_of_films_and_nothing_of_users():
     assert explained["films"] > 0.2
     assert explained["users"] < 0.1
     assert simulated_features(truth, with_users=False).users is None
+    assert (known.items["genres"] != "").all()  # every film has a genre
     pd.testing.assert_frame_equal(simulated_features(truth).items, known.items)
 
 
