@@ -274,8 +274,10 @@ class Sides(Stepper):
         return made
 
     def step(self) -> None:
-        self.x = self._rows("user", self.half(self.users, self.x, self.y, self.biased))
-        self.y = self._rows("item", self.half(self.items, self.y, self.x, self.biased))
+        self.x = self.half(self.users, self.x, self.y, self.biased)
+        self.x = self._rows("user", self.x)  # held before W follows: an interruption leaves both together
+        self.y = self.half(self.items, self.y, self.x, self.biased)
+        self.y = self._rows("item", self.y)
 
     def _rows(self, side: str, solved: torch.Tensor) -> torch.Tensor:
         """Rows that were solved for; where something else predicts them, W follows, and whom nothing holds goes along."""
