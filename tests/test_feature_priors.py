@@ -9,7 +9,22 @@ import scipy.sparse
 import torch
 from alternating import BIASED, EXACT, RATINGS, SOLVERS, TRAIN
 
-from mfhelpers import DataError, Encoding, Factors, Penalty, als, evaluate, features, load_ratings, objective, rmse
+from mfhelpers import (
+    DataError,
+    Encoding,
+    Factors,
+    Features,
+    History,
+    Penalty,
+    Ratings,
+    als,
+    evaluate,
+    features,
+    load_ratings,
+    objective,
+    rmse,
+    svdpp,
+)  # fmt: skip
 from mfhelpers.check import same
 from mfhelpers.data.simulate import simulate, simulated_features
 
@@ -119,7 +134,7 @@ def test_rows_without_ratings_are_what_their_features_predict():
         new = getattr(made, f"new_{side}s")(frame.iloc[cold].reset_index(drop=True))
         same(getattr(new, f"{side}_factors"), X @ prior.factors, 1e-10, side)
         assert not getattr(new, f"trained_{side}s").any()
-        assert getattr(new, f"{side}_prior") is None
+        assert getattr(new, f"{side}_prior") is prior
     assert evaluate(made, RATINGS[(RATINGS.users < 3) | (RATINGS.items < 2)]).n_cold > 0
 
 
@@ -138,7 +153,13 @@ def test_a_new_user_is_the_ridge_regression_towards_their_features():
         got = np.append(folded.user_factors[u], folded.user_biases[u])
         same(got, expected, 1e-8, f"user {u} with {len(rated)} ratings")
     assert folded.item_prior is made.item_prior
-    assert folded.user_prior is None
+    for asked in (
+        lambda: folded.explain(0, 1, mine, reg=penalty),
+        lambda: folded.fold_in(mine, reg=penalty),
+        lambda: objective(folded, mine, penalty),
+    ):
+        with pytest.raises(ValueError, match="trained with features"):
+            asked()
 
 
 def test_a_trained_user_folds_in_as_trained():
@@ -204,8 +225,6 @@ def test_planted_features_are_found():
     """Biases that a flag decides: W's bias has its sign and most of its size, and a new item gets it."""
     flag = RNG.random(RATINGS.n_items) < 0.5
     values = np.clip(3 + np.where(flag[RATINGS.items], 1.0, -1.0) + RNG.normal(0, 0.3, len(RATINGS)), 1, 5).round()
-    from mfhelpers import Ratings
-
     planted = Ratings(RATINGS.users, RATINGS.items, values, 60, 80, (1, 5, 1))
     table = als(planted, 0, reg_features=1, item_features=pd.DataFrame({"good": flag}), **EXACT).item_prior.table()
     assert table.loc["good", "bias"] > 1
@@ -222,6 +241,13 @@ REFUSED = {
     "object": (dict(item_features=FILMS.assign(genres=[["a"]] * 80)), "holds .'a'. of type list"),
     "twice": (dict(item_features=pd.concat([FILMS, FILMS], axis=1)), "has 2 columns 'year'"),
     "huge": (dict(item_features=FILMS.assign(year=1e300)), "above 1e[+]100"),
+    "huge sparse": (dict(item_features=scipy.sparse.csr_array(np.full((80, 1), 1e200))), "above 1e[+]100"),
+    "year in a sparse matrix": (
+        dict(item_features=scipy.sparse.csr_array(1990 + np.eye(80))),
+        "give them in a DataFrame",
+    ),
+    "missing": (dict(item_features=FILMS.assign(year=np.nan)), "missing in every row"),
+    "W in float32": (dict(item_features=FILMS, reg_features=1e-50), "reg_features=1e-50: it must be above"),
     "gap among flags": (
         dict(item_features=FILMS.assign(old=[None] + [True, False] * 39 + [True])),
         "among True and False",
@@ -310,6 +336,87 @@ def test_simulated_features_tell_of_films_and_nothing_of_users():
     assert simulated_features(truth, with_users=False).users is None
     assert (known.items["genres"] != "").all()  # every film has a genre
     pd.testing.assert_frame_equal(simulated_features(truth).items, known.items)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, bool])
+def test_duplicates_in_a_sparse_matrix_add_up_whatever_their_type(kind):
+    twice = scipy.sparse.coo_array((np.full(2, 100).astype(kind), ([0, 0], [0, 0])), shape=(3, 1))
+    assert Encoding.of(twice).encode(twice).toarray()[0, 1] * Encoding.of(twice).scales[0] == pytest.approx(
+        2 * int(kind(100))
+    )
+
+
+def test_an_encoding_reads_columns_by_name_and_refuses_other_kinds():
+    encoding = Encoding.of(FILMS)
+    assert (encoding.encode(FILMS) != encoding.encode(FILMS[["genres", "old", "year"]])).nnz == 0
+    sparse = Encoding.of(scipy.sparse.csr_array(np.eye(80)))
+    for one, given, told in (
+        (encoding, scipy.sparse.csr_array(np.eye(80)), "the training had a DataFrame"),
+        (sparse, FILMS, "the training had a sparse matrix"),
+        (sparse, scipy.sparse.csr_array(np.eye(3)), "has 3 columns, the training had 80"),
+        (encoding, FILMS.assign(year="1990"), r"\['year'\] has type .*, where numbers are expected"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            one.encode(given)
+
+
+@pytest.mark.parametrize(("was", "now"), [('"scale": 1.0', '"scale": NaN'), ('"scale": 1.0', '"scale": 0.0'), ('"kind": "flag"', '"kind": "sum"'), ('"name": "old"', '"name": 3'), ('"scales": []', '"scales": [1.0]')])  # fmt: skip
+def test_an_encoding_that_cannot_be_is_refused(was, now):
+    text = Encoding.of(FILMS).to_text()
+    assert was in text
+    assert Encoding.from_text(text) == Encoding.of(FILMS)
+    with pytest.raises(ValueError, match="is no column|must be finite and above 0|columns or scales"):
+        Encoding.from_text(text.replace(was, now))
+
+
+@pytest.mark.parametrize("algorithm", [als, svdpp])
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("solve", [1, 2, 3, 8])
+def test_an_interruption_around_w_keeps_factors_that_fit_together(algorithm, where, solve, monkeypatch, capsys):
+    """Ctrl-C just before or after any solution of W is no divergence, and rows without ratings are x W."""
+    from mfhelpers.algorithms import priors
+
+    kept, calls = priors.Prior.solve, iter(range(1, 1000))
+
+    def interrupted(prior, rows):
+        now = next(calls) == solve
+        if not (now and where == "before"):
+            kept(prior, rows)
+        if now:
+            prior.drawn.mul_(0.5)  # half moved
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(priors.Prior, "solve", interrupted)
+    more = given("both") if algorithm is als else {"implicit": RATINGS}
+    made = algorithm(TRAIN, 3, reg=Penalty(0.8, 0.5), sweeps=30, history=History(), **more, **EXACT)
+    assert "interrupted" in capsys.readouterr().out
+    if algorithm is als:
+        cold = matrix(FILMS)[:2] @ made.item_prior.factors
+        same(made.item_factors[:2], cold, 1e-10, "rows of items without ratings")
+
+
+def test_tables_are_those_of_their_own_side_and_nothing_is_lost():
+    def made(users, items):
+        n = dict(n_users=len(users), n_items=len(items))
+        return features(Ratings([0], [0], [3], **n, scale=(1, 5, 1), features=Features(users, items)))
+
+    people = pd.DataFrame({"genres": ["Horror", "", "Drama"], "age_group": pd.array([1, None, 25], dtype="Int64")})
+    films = pd.DataFrame({"genres": ["Comedy", None], "year": [1994.0, np.nan], "tags": ["a", "b"]})
+    users, items = made(people, films)
+    assert users.columns.tolist() == ["Drama", "Horror", "age_group"]
+    assert users["age_group"].tolist() == ["1", "", "25"]
+    assert items.columns.tolist() == ["Comedy", "decade"]
+    assert items["decade"].tolist() == ["1990s", ""]
+    assert items["Comedy"].tolist() == [True, False]
+    for wrong, told in (
+        ({"genres": ["Comedy", ""], "Comedy": [1.0, 2]}, "would be called 'Comedy'"),
+        ({"year": [1.0, 2], "decade": ["a", "b"]}, "would be called 'decade'"),
+        ({"year": [np.inf, 2]}, "not finite"),
+        ({"year": pd.to_datetime(["1990", "1991"])}, "where numbers are expected"),
+        ({"genres": [["a"], ["b"]]}, "of type list"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            made(people, pd.DataFrame(wrong))
 
 
 # -- the tables of MovieLens -------------------------------------------------------------------------

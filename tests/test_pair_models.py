@@ -1,5 +1,8 @@
 """Modules that predict pairs: what they are handed by name, and what they can do with `forward` alone."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,7 +95,7 @@ def test_time_that_matters_is_learned():
 
 
 def test_what_is_missing_or_not_asked_for_is_refused_before_anything_is_trained():
-    with pytest.raises(ValueError, match="has no timestamps, and the model asks for them"):
+    with pytest.raises(ValueError, match="has no timestamps, which the model asks for"):
         mf.fit(Everything(), mf.Ratings(TRAIN.users, TRAIN.items, TRAIN.values, 40, 30, TRAIN.scale, features=TRAIN.features), **QUIET)  # fmt: skip
     with pytest.raises(ValueError, match="has no features"):
         mf.fit(Everything(), PLAIN, **QUIET)
@@ -103,15 +106,13 @@ def test_what_is_missing_or_not_asked_for_is_refused_before_anything_is_trained(
     with pytest.raises(ValueError, match="let the model hold it"):
         mf.fit(Everything(), TRAIN, loss=mf.PairLoss(TRAIN), **QUIET)
     model = Everything()
-    with pytest.raises(ValueError, match=r"asks for timestamps: predict\(users, items, timestamps=…\)"):
+    with pytest.raises(ValueError, match="asks for timestamps: give timestamps="):
         model.predict([1], [2])
-    with pytest.raises(ValueError, match="asks for user_features"):
+    with pytest.raises(ValueError, match="asks for user_features, which `fit` hands over"):
         model.predict([1], [2], timestamps=3)
     trained = mf.fit(Everything(), TRAIN, epochs=1, **QUIET)
-    with pytest.raises(ValueError, match=r"timestamps are float64 of shape \(\): give seconds"):
+    with pytest.raises(ValueError, match=r"timestamps are float64 of shape \(\): give whole seconds"):
         trained.predict([1], [2], timestamps=3.5)
-    with pytest.raises(ValueError, match=r"item_features has shape \(2, 6\), expected \(30, columns\)"):
-        trained.predict([1], [2], timestamps=3, item_features=torch.zeros(2, 6))
     with pytest.raises(ValueError, match="does not ask for timestamps"):
         Dot().predict([1], [2], timestamps=3)
 
@@ -166,33 +167,106 @@ def test_a_resumed_training_with_context_equals_one_without_a_break(tmp_path):
 
 
 class Perhaps(Dot):
-    """Timestamps where there are some."""
+    """Timestamps with a default: asked for all the same."""
 
     def __init__(self):
         super().__init__()
-        self.slope = nn.Parameter(torch.zeros(()))
-        self.seen = set()
+        self.slope = nn.Parameter(torch.full((), 2.0))
 
     def forward(self, user, item, timestamps=None):
-        self.seen.add(timestamps is not None)
         return super().forward(user, item) + (0 if timestamps is None else self.slope * (timestamps % 2))
 
 
-def test_what_has_a_default_may_be_missing():
+def test_a_default_makes_nothing_optional():
+    """Else a model would be trained without and judged with."""
     timeless = mf.Ratings(TRAIN.users, TRAIN.items, TRAIN.values, 40, 30, TRAIN.scale)
     late = mf.Ratings(TEST.users, TEST.items, TEST.values, 40, 30, TEST.scale)
-    for train, valid, seen in ((TRAIN, TEST, {True}), (timeless, None, {False}), (TRAIN, late, {False})):
-        model = mf.fit(Perhaps(), train, valid, epochs=1, **QUIET)
-        assert model.seen == seen
-        assert np.isfinite(mf.rmse(model, late))
-        assert np.isfinite(model.predict([1], [2], timestamps=3))
-        mf.rank(model, TEST, exclude=TRAIN)
-    assert mf.fit(Perhaps(), TRAIN, loss=mf.PairLoss(TRAIN), epochs=1, **QUIET).seen == {False}
+    for train, valid in ((timeless, None), (TRAIN, late)):
+        with pytest.raises(ValueError, match="has no timestamps, which the model asks for: from_arrays"):
+            mf.fit(Perhaps(), train, valid, epochs=1, **QUIET)
+    with pytest.raises(ValueError, match="let the model hold it"):
+        mf.fit(Perhaps(), TRAIN, loss=mf.PairLoss(TRAIN), epochs=1, **QUIET)
+    with pytest.raises(ValueError, match="asks for timestamps: give timestamps="):
+        Perhaps().predict([1], [2])
+
+
+def test_lists_are_of_one_moment():
+    model = mf.fit(Everything(), TRAIN, epochs=1, **QUIET)
+    now = int(TRAIN.timestamps.max())
+    ranked = mf.rank(model, TEST, exclude=TRAIN, timestamps=now)
+
+    class Fixed:
+        def predict(self, users, items):
+            return model.predict(users, items, timestamps=now)
+
+    assert ranked["ndcg@10"] == pytest.approx(mf.rank(Fixed(), TEST, exclude=TRAIN)["ndcg@10"])
+
+    class Foreign:
+        def predict(self, users, items, timestamps):
+            assert timestamps == now
+            return model.predict(users, items, timestamps=timestamps)
+
+    assert mf.rank(Foreign(), TEST, exclude=TRAIN, timestamps=now)["auc"] == ranked["auc"]
+    for predictor in (model, Foreign()):
+        with pytest.raises(ValueError, match="timestamps=the moment of the lists"):
+            mf.rank(predictor, TEST, exclude=TRAIN)
+    with pytest.raises(ValueError, match="does not ask for timestamps"):
+        mf.rank(Fixed(), TEST, exclude=TRAIN, timestamps=now)
+
+
+class OfFilms(Dot):
+    def __init__(self):
+        super().__init__()
+        self.of_films = nn.Linear(6, 1)
+
+    def forward(self, user, item, item_features):
+        return super().forward(user, item) + self.of_films(item_features)[item, 0]
+
+
+def test_columns_keep_their_meaning_whatever_part_is_judged(tmp_path):
+    """The tables of the training stay: a part whose features differ is judged with these, and refused beside them in `fit`."""
+    model = mf.fit(OfFilms(), TRAIN, epochs=2, reg=0.01, log_dir=tmp_path / "log", **QUIET)
+    turned = FILMS.assign(genres=FILMS.genres.replace({"Drama": "Comedy", "Comedy": "Drama"}))
+    columns = TEST.users, TEST.items, TEST.values, 40, 30, TEST.scale
+    others = [mf.Ratings(*columns, features=known) for known in (mf.Features(PEOPLE, turned), None)]
+    for other in others:
+        assert mf.rmse(model, other) == mf.rmse(model, TEST)
+        with pytest.raises(ValueError, match="the features of .* differ between train and valid"):
+            mf.fit(OfFilms(), TRAIN, other, epochs=1, **QUIET)
+    mf.fit(OfFilms(), TRAIN, epochs=1, checkpoint=tmp_path / "c", **QUIET)
+    backwards = mf.Features(PEOPLE, FILMS[::-1].reset_index(drop=True))
+    columns = TRAIN.users, TRAIN.items, TRAIN.values, 40, 30, TRAIN.scale
+    with pytest.raises(ValueError, match="belongs to another training: its item_features"):
+        mf.fit(OfFilms(), mf.Ratings(*columns, features=backwards), epochs=2, checkpoint=tmp_path / "c", resume=True, **QUIET)  # fmt: skip
+
+
+def test_what_is_no_number_has_no_place_in_a_list():
+    class Gaps(Dot):
+        def forward(self, user, item):
+            return super().forward(user, item) + torch.where(item > 20, torch.nan, 0.0)
+
+    with pytest.raises(ValueError, match="not finite for 9 pairs: they have no order"):
+        Gaps().recommend(1, 3)
+
+
+def test_padding_and_another_loop():
+    model = Dot()
+    model.user_factors = nn.Embedding(41, 3, padding_idx=40)
+    model.forget_unseen(TRAIN[TRAIN.users > 1])
+    assert not model.user_factors.weight[:2].any()
+    assert not Dot().cold([0, 1], [2, 3]).any()  # nobody noted what it was trained with
+
+
+def test_errors_are_measured_without_pytorch():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, mfhelpers as mf; mf.rmse; sys.exit('torch' in sys.modules)"]
+    )
+    assert done.returncode == 0
 
 
 def test_a_moment_for_other_pairs_is_refused_and_limits_hold():
     model = mf.fit(Everything(), TRAIN, epochs=1, **QUIET)
-    with pytest.raises(ValueError, match=r"timestamps are int64 of shape \(2,\): give seconds, of \(3,\)"):
+    with pytest.raises(ValueError, match=r"timestamps are int64 of shape \(2,\): give whole seconds"):
         model.predict([1, 2, 3], [1, 2, 3], timestamps=np.array([1, 2]))
     limited = model.predict(TEST.users, TEST.items, limits=(2.9, 3.1), timestamps=TEST.timestamps)
     assert 2.9 <= limited.min() <= limited.max() <= np.float32(3.1)

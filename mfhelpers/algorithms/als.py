@@ -287,6 +287,16 @@ class Sides(Stepper):
         prior.solve(solved)
         return prior.filled(solved)
 
+    def interrupted(self, done: int) -> None:
+        """W may have moved without the rows X W, or these without the rows that follow them."""
+        for side, prior in self.priors.items():
+            prior.refresh()
+            if side == "user":
+                self.x = prior.filled(self.x)
+            else:
+                self.y = prior.filled(self.y)
+        super().interrupted(done)
+
     def draw(self, side: str, prior: Prior) -> None:
         """Let the penalty of a side, "user" or "item", draw its rows to those of a prior."""
         self.priors[side] = prior

@@ -98,6 +98,11 @@ def fingerprint(part: Interactions, more: tuple[str, ...] = ()) -> str:
     return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
 
 
+def hashed(table: torch.Tensor) -> str:
+    """A hash of the numbers of a table."""
+    return hashlib.sha256(table.cpu().numpy().tobytes()).hexdigest()
+
+
 def shapes(weights: dict[str, torch.Tensor]) -> dict[str, list[int]]:
     """The shape of each table of a model's state."""
     return {name: list(tensor.shape) for name, tensor in weights.items()}

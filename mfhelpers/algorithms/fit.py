@@ -27,13 +27,13 @@ from ..data.arguments import (
     whole_number,
     yes_or_no,
 )  # fmt: skip
-from ..data.context import TIMES, asked_for, required_by, tables_of, times_of
+from ..data.context import TABLES, TIMES, asked_for, tables_of, times_of
 from ..data.interactions import Interactions
 from ..data.ratings import Ratings
 from ..models.modules import MatrixFactorization
 from ..models.pairs import PairModel, as_array, modes_kept
 from ..models.penalty import Penalty
-from .checkpoint import Checkpoint, fingerprint, shapes
+from .checkpoint import Checkpoint, fingerprint, hashed, shapes
 from .loop import TOO_MUCH, History, Monitor, Stepper, run, slower
 from .resources import Resources, choose_resources
 
@@ -251,19 +251,17 @@ class _Training(Stepper):
         if settings.schedule_every == "batch" and isinstance(self.scheduler, ReduceLROnPlateau):
             raise ValueError("schedule_every='batch': ReduceLROnPlateau steps by the RMSE of an epoch; choose 'epoch'")
         self.shares = _shares(settings.penalty, monitor.train, device)
-        parts = [part for part in (monitor.train, monitor.valid) if part is not None]
-        by_part = [asked_for(model.forward, part) for part in parts]  # what has a default may be missing
-        asked = tuple(name for name in by_part[0] if all(name in names for names in by_part))
-        if settings.loss is not None:
-            asked = required_by(model.forward)
-            if asked:
-                raise ValueError(
-                    f"loss= calls forward(user, item) alone, and {type(model).__name__}.forward asks for {asked[0]}: "
-                    "let the model hold it, as a buffer"
-                )
+        asked = asked_for(model.forward)
+        if asked and settings.loss is not None:
+            raise ValueError(
+                f"loss= calls forward(user, item) alone, and {type(model).__name__}.forward asks for {asked[0]}: "
+                "let the model hold it, as a buffer"
+            )
+        if any(name in TABLES for name in asked) and monitor.valid is not None:
+            _require_same_features(monitor.train, monitor.valid)
         self.names = (TIMES,) if TIMES in asked else ()
         self.features = {name: torch.tensor(a, device=device) for name, a in tables_of(monitor.train, asked).items()}
-        self.parts = {id(part): self._tensors(part) for part in parts}
+        self.parts = {id(part): self._tensors(part) for part in (monitor.train, monitor.valid) if part is not None}
         self.data = self.parts[id(monitor.train)]
         self.shuffling = torch.Generator().manual_seed(settings.seed)
         self.checkpoint: Checkpoint | None = None
@@ -413,7 +411,7 @@ class _Training(Stepper):
                 "batch_size": self.how.batch_size, "seed": self.how.seed, "loss": self.error_name,
                 "reg": dataclasses.astuple(self.how.penalty), "schedule": type(scheduler).__name__,
                 "optimizer": type(self.optimizer).__name__, "early stopping": self.early_stopping,
-                **{name: float(table.double().square().sum()) for name, table in self.features.items()},
+                **{name: hashed(table) for name, table in self.features.items()},
                 **settings, **schedule}  # fmt: skip
 
     def _save(self, history: History) -> None:
@@ -448,6 +446,14 @@ class _Training(Stepper):
 
 
 # -- parts of an epoch -----------------------------------------------------------------------------
+
+
+def _require_same_features(train: Interactions, valid: Interactions) -> None:
+    """The tables of `train` serve both parts, so those of `valid` must be the same."""
+    for side in ("users", "items"):
+        one, other = (getattr(part.features, side, None) for part in (train, valid))
+        if not (one is other is None or (one is not None and other is not None and one.equals(other))):
+            raise ValueError(f"the features of {side} differ between train and valid: split one Ratings")
 
 
 def _require_trainable(model: Any) -> None:

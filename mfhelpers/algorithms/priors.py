@@ -71,6 +71,10 @@ class Prior:
             before, height = height, (residual * towards).sum(dim=0)
             direction = towards + direction * row_ratio(height, before)
 
+    def refresh(self) -> None:
+        """X W from W, where a `solve` was broken off between the two."""
+        self.drawn[:, : self.columns] = self.share * (self.pattern @ self.table)
+
     def filled(self, rows: torch.Tensor) -> torch.Tensor:
         """The rows, with X W where there are no ratings."""
         return torch.where(self.unrated, self.drawn, rows)
@@ -91,9 +95,10 @@ class FeatureRows:
     @classmethod
     def of(cls, train: Ratings, user: Any, item: Any, reg: Any, settings: Any) -> FeatureRows | None:
         """The features that `als` was given, read and checked; None where it was given none."""
-        reg = real_number("reg_features", reg, above=0, at_most=1e18)
         if user is None and item is None:
+            real_number("reg_features", reg, above=0)
             return None
+        reg = penalty_of("reg_features", reg, settings.dtype)
         penalty = settings.penalty
         if not (penalty.reg or not settings.n_factors) or not (penalty.biases or not settings.biased):
             raise ValueError(f"{penalty} draws rows nowhere, so their features have no say: take a reg above 0")
@@ -102,6 +107,14 @@ class FeatureRows:
             if given is not None:
                 encodings[side], tables[side] = encoded_rows(f"{side}_features", given, n)
         return cls(tables, encodings, reg)
+
+
+def penalty_of(name: str, reg: Any, dtype: str) -> float:
+    """λ of a W, finite and above 0 in the precision of the training; a ValueError if not."""
+    reg, limits = real_number(name, reg, above=0), np.finfo(dtype)
+    if not float(limits.tiny) <= reg < float(limits.max):
+        raise ValueError(f"{name}={reg!r}: it must be above {limits.tiny:.1g} and below {limits.max:.1g} in {dtype}")
+    return reg
 
 
 def rows_of(matrix: Any, **make: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.arguments import real_number
 from ..data.interactions import Interactions, require_interactions, require_same_labels
 from ..data.ratings import Ratings
 from ..models.factors import Factors
 from ..models.penalty import Penalty
-from .als import TYPES, Settings, Sides
+from .als import Settings, Sides
 from .loop import History, Monitor
-from .priors import Prior, rows_of
+from .priors import Prior, penalty_of, rows_of
 
 STEPS_IMPLICIT = 5  # of conjugate gradients for Y in a sweep: from a warm start few will do
 
@@ -93,12 +92,7 @@ def svdpp(
     implicit = train if implicit is None else implicit
     require_interactions("implicit", implicit)
     require_same_labels(train, implicit)
-    reg_implicit = real_number("reg_implicit", reg_implicit, above=0)
-    limits = torch.finfo(TYPES[dtype])
-    if not limits.tiny <= reg_implicit < limits.max:
-        raise ValueError(
-            f"reg_implicit={reg_implicit!r}: the penalty of implicit factors is finite and above 0, in {dtype}"
-        )
+    reg_implicit = penalty_of("reg_implicit", reg_implicit, settings.dtype)
     kind = partial(ImplicitSides, implicit=implicit, reg_implicit=reg_implicit)
     return settings.solve("svdpp", monitor, device, threads, kind, reg_implicit=reg_implicit)
 

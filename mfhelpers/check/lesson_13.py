@@ -451,7 +451,7 @@ def _numbers_and_mistakes(train: pd.DataFrame, new: pd.DataFrame) -> tuple[tuple
         "A column of ones is in front: that comes later.": tuple(np.column_stack([np.ones(len(t)), t]) for t in parts()),
         "Films without a year were left out: each film has a row.": tuple(t[f["year"].notna()] for t, f in zip(parts(), (train, new), strict=True)),
         "Divided by the variance: the standard deviation is its root.": parts(scale=train["year"].var(ddof=0)),
-        "Smallest and largest year make 0 and 1 here, not mean and spread.": parts(shift=(years := train["year"]).min(), scale=np.ptp(years.dropna())),
+        "Smallest and largest year make 0 and 1 here, not mean and spread.": parts(shift=train["year"].min(), scale=np.ptp(train["year"].dropna())),
         "A missing year of a new film got the mean of new ones, not 0.": (parts()[0], numbers(new, missing=(new["year"].mean() - mean) / train["year"].std(ddof=0))),
         "The mean was put in *after* standardising: there it is 0.": parts(missing=mean),
         "Flags first? The standardised year is the first column.":

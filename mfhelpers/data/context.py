@@ -17,29 +17,14 @@ TIMES, TABLES = "timestamps", ("user_features", "item_features")
 NAMES = (TIMES, *TABLES)
 
 
-def asked_for(function: Callable[..., Any], part: Interactions | None = None) -> tuple[str, ...]:
-    """Which of `timestamps`, `user_features` and `item_features` a function takes, by these names.
-
-    With a part, those with a default are left out where it does not have them.
-    """
+def asked_for(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Which of `timestamps`, `user_features` and `item_features` a function takes by these names, with a default or without."""
     try:
         taken = inspect.signature(function).parameters
     except (TypeError, ValueError):  # what has no signature asks for nothing
         return ()
-    needed = required_by(function)
-    return tuple(name for name in NAMES if name in taken and (part is None or name in needed or _has(part, name)))
-
-
-def required_by(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Those of these names without a default."""
-    taken = inspect.signature(function).parameters
-    return tuple(name for name in NAMES if name in taken and taken[name].default is inspect.Parameter.empty)
-
-
-def _has(part: Interactions, name: str) -> bool:
-    if name == TIMES:
-        return part.timestamps is not None
-    return part.features is not None and getattr(part.features, name.replace("_features", "s")) is not None
+    by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    return tuple(name for name in NAMES if name in taken and taken[name].kind in by_name)
 
 
 def tables_of(part: Interactions, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -55,12 +40,14 @@ def tables_of(part: Interactions, names: Iterable[str]) -> dict[str, np.ndarray]
         return {}
     found = {}
     for name, frame in zip(TABLES, features(part), strict=True):
-        if name in names:
-            if frame is None:
-                raise ValueError(f"{part} have no {name.replace('_', ' ')}, and the model asks for them")
-            encoding = Encoding.of(frame, name)
-            require_memory(f"{name} of {part}", len(frame) * len(encoding.names), 4)
-            found[name] = encoding.encode(frame, name).toarray().astype(np.float32)
+        if name not in names:
+            continue
+        if frame is None:
+            what = name.replace("_", " ")
+            raise ValueError(f"{part} have no {what}, which the model asks for: from_arrays(…, {name}=) takes some")
+        encoding = Encoding.of(frame, name)
+        require_memory(f"{name} of {part}", len(frame) * len(encoding.names), 4)
+        found[name] = encoding.encode(frame, name).astype(np.float32).toarray()
     return found
 
 
@@ -69,11 +56,18 @@ def times_of(part: Interactions, names: Iterable[str]) -> dict[str, np.ndarray]:
     if TIMES not in names:
         return {}
     if part.timestamps is None:
-        raise ValueError(f"{part} has no timestamps, and the model asks for them")
+        raise ValueError(f"{part} has no timestamps, which the model asks for: from_arrays(…, timestamps=) takes them")
     return {TIMES: part.timestamps}
 
 
-def context_of(part: Interactions, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """All that is asked for of a part."""
-    names = tuple(names)
-    return times_of(part, names) | tables_of(part, names)
+def context_for(predictor: Any, part: Interactions) -> dict[str, np.ndarray]:
+    """What the `predict` of any predictor asks for of a part; one that was trained with tables has them already."""
+    tables = () if hasattr(predictor, "feature_tables") else asked_for(predictor.predict)
+    times = (TIMES,) if asks_for_times(predictor) else ()
+    return times_of(part, times) | tables_of(part, tables)
+
+
+def asks_for_times(predictor: Any) -> bool:
+    """Whether a predictor needs moments; a `PairModel`, whose `predict` always takes them, says so itself."""
+    said = getattr(predictor, "asks_for_times", None)
+    return said if isinstance(said, bool) else TIMES in asked_for(predictor.predict)

@@ -64,7 +64,12 @@ class Features:
         items = vars(self)["items"]
         if items is None or "genres" not in items:
             raise ValueError(f"{self} has no genres: give the items a column 'genres' such as 'Comedy|Drama'")
-        return items["genres"].str.get_dummies("|").astype(bool)
+        return flags_of(items["genres"])
+
+
+def flags_of(genres: pd.Series) -> pd.DataFrame:
+    """A bool column for each of the parts between "|"."""
+    return genres.fillna("").str.get_dummies("|").astype(bool)
 
 
 def require_rows(features: Any, n_users: int, n_items: int) -> None:

@@ -352,10 +352,9 @@ class Factors:
         if not np.isfinite(solved).all():
             raise ValueError(f"{penalty} is beyond float64 for {part}: take less")
         trained = part.user_counts > 0, self.trained_items
+        priors = {"user_prior": self.user_prior, "item_prior": self.item_prior}
         users = solved[:, : self.n_factors]
-        return Factors(
-            self.mean, biases, self.item_biases, users, self.item_factors, *trained, item_prior=self.item_prior
-        )
+        return Factors(self.mean, biases, self.item_biases, users, self.item_factors, *trained, **priors)
 
     def explain(
         self, user: int, item: int, ratings: Interactions, *, reg: float | Penalty, biased: bool = True,
@@ -410,7 +409,7 @@ class Factors:
         if features is None:
             raise ValueError(
                 "these factors were trained with features of users: give those of the new users, features=a frame with the "
-                "same columns (NaN and '' where nothing is known)"
+                "same columns (NaN or '' where a number or a text is not known)"
             )
         factors, biases = self.user_prior.rows("features", features)
         if len(biases) != n:
@@ -436,16 +435,12 @@ class Factors:
             If the factors were trained without features of users, or for other columns.
         """
         factors, biases = self._asked_prior("user").rows("features", features)
-        return replace(
-            self, user_factors=factors, user_biases=biases, trained_users=np.zeros(len(biases), bool), user_prior=None
-        )
+        return replace(self, user_factors=factors, user_biases=biases, trained_users=np.zeros(len(biases), bool))
 
     def new_items(self, features: Any) -> Factors:
         """Items of which nothing but features is known, in front of the same users: as `new_users`, with `item_features=`."""
         factors, biases = self._asked_prior("item").rows("features", features)
-        return replace(
-            self, item_factors=factors, item_biases=biases, trained_items=np.zeros(len(biases), bool), item_prior=None
-        )
+        return replace(self, item_factors=factors, item_biases=biases, trained_items=np.zeros(len(biases), bool))
 
     def _asked_prior(self, side: str) -> FeaturePrior:
         prior = getattr(self, f"{side}_prior")

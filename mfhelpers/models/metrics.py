@@ -9,11 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ..data.arguments import real_number, require_one_each, yes_or_no
-from ..data.context import asked_for, context_of
+from ..data.context import context_for
 from ..data.interactions import NUMBER_ALIKE, Interactions, require_interactions
 from ..data.ratings import Ratings, require_ratings
 from .factors import Factors
-from .pairs import PairModel
 from .penalty import Penalty
 from .ranking import rank, ranking_score
 
@@ -26,8 +25,9 @@ TAKEN = {"algorithm", "fold", "seed", "rmse", "mae", "train_rmse", "train_mae", 
 class Predictor(Protocol):
     """Anything with ``predict(users, items)``: `Factors`, a model of ours, an algorithm of Surprise, a class of yours.
 
-    `evaluate`, `rank`, `choose` and `cross_validate` ask for no more. A `predict` that takes `timestamps`, `user_features`
-    or `item_features` by these names gets those of the ratings, as a `PairModel` does. Two methods are used where they are there:
+    `evaluate`, `rank`, `choose` and `cross_validate` ask for no more. To a `predict` that takes `timestamps`,
+    `user_features` or `item_features` by these names `evaluate` hands those of the ratings; `rank`, which asks for all
+    items, one moment. Two methods are used where they are there:
     ``cold(users, items)``, which pairs have a user or item without training ratings, and ``predict_all(users)``, the
     scores of all items for some users, shape (n, n_items). What is linear has more: `Factors`.
     """
@@ -139,9 +139,7 @@ def evaluate(predictor: Predictor, ratings: Ratings, clip: bool = False) -> Scor
             f"predictor knows {sizes[0]} users × {sizes[1]} items, ratings has {ratings.n_users} × {ratings.n_items}: "
             f"their numbers mean others. Split one Ratings, or number the test part by {NUMBER_ALIKE}"
         )
-    asks = predictor.forward if isinstance(predictor, PairModel) else predictor.predict
-    asked = asked_for(asks, ratings)
-    predicted = predictor.predict(ratings.users, ratings.items, **context_of(ratings, asked))
+    predicted = predictor.predict(ratings.users, ratings.items, **context_for(predictor, ratings))
     predicted = np.asarray(predicted.detach().cpu() if hasattr(predicted, "detach") else predicted)
     require_one_each("predict", predicted.shape, len(ratings))
     if predicted.dtype.kind not in "iuf":

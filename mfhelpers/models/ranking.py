@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.arguments import confidence, one_of, require_one_each, whole_number
+from ..data.context import TIMES, asks_for_times
 from ..data.interactions import Interactions, pairs_in_both, require_same_labels
 from ..data.ratings import positives
 from ..display.notebook import printable
@@ -79,6 +80,7 @@ def rank(
     at: Iterable[int] = (5, 10, 20),
     at_least: float | None = None,
     recall: str = "capped",
+    timestamps: int | None = None,
 ) -> RankingScores:
     """Let a predictor put all items in order for every user with test items, and judge the lists.
 
@@ -97,6 +99,8 @@ def rank(
         Of test `Ratings`, those of so many stars are relevant; None takes all. The others stay in the list, as misses.
     recall : {"capped", "all"}
         What hits are divided by: the most that the list could hold, min(k, n_relevant), or all n_relevant.
+    timestamps : int, optional
+        The moment at which the lists are made, in seconds since 1970, for a predictor that asks for one.
 
     Returns
     -------
@@ -108,13 +112,14 @@ def rank(
     Raises
     ------
     ValueError
-        If parts are numbered differently, a test pair is in `exclude`, or scores are not finite.
+        If parts are numbered differently, a test pair is in `exclude`, scores are not finite, or a moment is missing or
+        not asked for.
     """
     if not callable(getattr(predictor, "predict", None)):
         raise ValueError(
             f"predictor is {type(predictor).__name__}: give Factors, a model, or what has predict(users, items)"
         )
-    lengths = _lengths(at)
+    lengths, more = _lengths(at), _moment(predictor, timestamps)
     one_of("recall", recall, ("capped", "all"))
     relevant = positives("test", test, at_least)
     sizes = getattr(predictor, "n_users", None), getattr(predictor, "n_items", None)
@@ -130,7 +135,7 @@ def rank(
                 "split one Ratings"
             )
     users = np.flatnonzero(relevant.user_counts)
-    places, auc = _places(predictor, relevant, exclude, users)
+    places, auc = _places(predictor, relevant, exclude, users, more)
     counts = relevant.user_counts[users]
     who = np.repeat(np.arange(len(users)), counts)
     scores = _scores(places, who, counts, lengths, recall) | {"auc": auc}
@@ -161,15 +166,28 @@ def _scores(
     return scores | {"mrr": 1 / first}
 
 
+def _moment(predictor: Any, timestamps: int | None) -> dict[str, int]:
+    if not asks_for_times(predictor):
+        if timestamps is not None:
+            raise ValueError(f"{type(predictor).__name__} does not ask for timestamps: leave timestamps= out")
+        return {}
+    if timestamps is None:
+        raise ValueError(
+            f"{type(predictor).__name__} asks for timestamps: rank(…, timestamps=the moment of the lists); as a score, "
+            "Score(name, lambda p, test, train: mf.rank(p, test, exclude=train, timestamps=…)[…], True)"
+        )
+    return {TIMES: whole_number("timestamps", timestamps)}
+
+
 def _places(
-    predictor: Any, relevant: Interactions, exclude: Interactions | None, users: np.ndarray
+    predictor: Any, relevant: Interactions, exclude: Interactions | None, users: np.ndarray, more: dict[str, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The place, from 1, of each relevant item in its user's list, users in order; and each user's AUC."""
     n_items, rows = relevant.n_items, max(1, AT_ONCE // relevant.n_items)
     places, auc = [], []
     for at in range(0, len(users), rows):
         some = users[at : at + rows]
-        scores = _scores_of(predictor, some, n_items)
+        scores = _scores_of(predictor, some, n_items, more)
         n_listed = np.full(len(some), n_items)
         if exclude is not None:
             owners, hidden = exclude.items_of(some)
@@ -193,14 +211,14 @@ def _places(
     return np.concatenate(places), np.array(auc)
 
 
-def _scores_of(predictor: Any, users: np.ndarray, n_items: int) -> np.ndarray:
+def _scores_of(predictor: Any, users: np.ndarray, n_items: int, more: dict[str, int]) -> np.ndarray:
     """All scores of some users, to be written into."""
     if hasattr(predictor, "predict_all"):
-        scores, shape = np.array(predictor.predict_all(users)), (len(users), n_items)
+        scores, shape = np.array(predictor.predict_all(users, **more)), (len(users), n_items)
         if scores.shape != shape:
             raise ValueError(f"predict_all returned shape {scores.shape} for {len(users)} users, expected {shape}")
     else:
-        scores = predictor.predict(np.repeat(users, n_items), np.tile(np.arange(n_items), len(users)))
+        scores = predictor.predict(np.repeat(users, n_items), np.tile(np.arange(n_items), len(users)), **more)
         scores = np.asarray(scores.detach().cpu() if hasattr(scores, "detach") else scores)
         require_one_each("predict", scores.shape, len(users) * n_items)
         scores = scores.reshape(len(users), n_items).copy()
