@@ -183,3 +183,15 @@ def test_a_nearly_full_matrix_is_drawn_at_once():
     """Rejection alone took 25 seconds for eight of nine million pairs; the whole takes two now."""
     ratings, _ = simulate_ratings(3000, 3000, 8_950_000, 0)
     assert (len(ratings), ratings.density) == (8_950_000, 8_950_000 / 9_000_000)
+
+
+def test_a_mood_lasts_ten_minutes_and_is_a_share_of_the_noise():
+    shape = {"n_users": 60, "n_items": 400, "n_ratings": 9000}
+    ratings, truth = simulate.simulate(**shape, noise=1.0, mood=0.5, scale=(-20.0, 20.0, 0.0), seed=1)
+    errors = ratings.values - simulate.predicted(truth, ratings.users, ratings.items)
+    assert abs(errors.std() - 1) < 0.03
+    assert (ratings.timestamps % simulate.PAGE == 0).all()
+    mood, at = np.unique(ratings.users * 2**32 + ratings.timestamps // simulate.MOOD, return_inverse=True)
+    between = np.bincount(at, errors) ** 2 - np.bincount(at, errors**2)  # sums over pairs of one mood
+    pairs = np.bincount(at) * (np.bincount(at) - 1)
+    assert abs(between.sum() / pairs.sum() - 0.5) < 0.05

@@ -229,7 +229,7 @@ def _simulated(dataset: Dataset, why: str) -> Ratings:
     # the plain one without the sign: a console of Windows, or a log, may not be able to print it
     show({"text/html": box, "text/plain": f"{rule}\n{text}\n{rule}"})
     shape = dataset.n_users, dataset.n_items, dataset.n_ratings
-    ratings, truth = simulate(*shape, scale=dataset.scale, name=dataset.name)
+    ratings, truth = simulate(*shape, scale=dataset.scale, mood=0.2, name=dataset.name)
     return dataclasses.replace(ratings, features=simulated_features(truth, with_users=dataset.name in USER_FILES))
 
 

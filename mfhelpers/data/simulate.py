@@ -17,13 +17,18 @@ SD_USER_BIAS, SD_ITEM_BIAS, SD_SIGNAL, SD_NOISE = 0.46, 0.52, 0.46, 0.85
 POPULAR_IS_LIKED = 0.22  # stars of item bias for one standard deviation of log popularity
 EXACT_CELLS = 8_000_000  # a matrix of more cells is drawn by rejection at first, unless it gets over a quarter full
 FIRST_DAY, DAYS = 874_724_710, 214  # ml-100k's: 20 September 1997, seven months
+PAGE, MOOD = 40, 600  # seconds: ratings of a page arrive together, and a mood lasts for ten minutes
 
 
 def simulate(
     n_users: int, n_items: int, n_ratings: int, n_factors: int = 5, *, scale: Scale | tuple = (1, 5, 1), mean: float = 3.55,
-    noise: float = SD_NOISE, min_per_user: int | None = None, seed: int = 0, name: str = "simulated",
+    noise: float = SD_NOISE, mood: float = 0.0, min_per_user: int | None = None, seed: int = 0, name: str = "simulated",
 ) -> tuple[Ratings, tuple]:  # fmt: skip
-    """The ratings of `mfhelpers.simulate_ratings`, which describes them, and the five arrays of their truth."""
+    """The ratings of `mfhelpers.simulate_ratings`, which describes them, and the five arrays of their truth.
+
+    With `mood`, a share, users rate in pages of one second, and what they rate within ten minutes has so much of the
+    noise's variance in common: about as in ml-100k with a share of 0.2.
+    """
     sizes = (("n_users", n_users, MOST), ("n_items", n_items, MOST), ("n_ratings", n_ratings, 10 * MOST))
     n_users, n_items, n_ratings = (whole_number(what, size, 1, limit) for what, size, limit in sizes)
     n_factors = whole_number("n_factors", n_factors, 0, 10 * MOST // (n_users + n_items))
@@ -52,15 +57,20 @@ def simulate(
         rng.normal(0.0, sd, (n_users, n_factors)).astype(np.float32),
         rng.normal(0.0, sd, (n_items, n_factors)).astype(np.float32),
     )
-    values = predicted(truth, users, items)
-    values += rng.normal(0.0, noise, n_ratings).astype(np.float32) if noise else np.float32(0)
+    values, errors = predicted(truth, users, items), rng.normal(0.0, 1.0, n_ratings) if noise else np.zeros(n_ratings)
+    # a user arrives on one day and rates within hours, as in ml-100k
+    arrival = rng.uniform(0, DAYS * 86_400, n_users)
+    seconds = (FIRST_DAY + arrival[users] + rng.exponential(7_200, n_ratings)).astype(np.int64)
+    if mood:
+        seconds -= seconds % PAGE
+        _, at = np.unique(users * 2**32 + seconds // MOOD, return_inverse=True)
+        shared = np.random.default_rng([seed, 3]).normal(0.0, 1.0, at.max() + 1)[at]
+        errors = np.sqrt(1 - mood) * errors + np.sqrt(mood) * shared
+    values += (noise * errors).astype(np.float32)
     if scale.step:
         values = scale.low + scale.step * np.rint((values - scale.low) / scale.step)
     np.clip(values, scale.low, scale.high, out=values)
 
-    # a user arrives on one day and rates within hours, as in ml-100k
-    arrival = rng.uniform(0, DAYS * 86_400, n_users)
-    seconds = (FIRST_DAY + arrival[users] + rng.exponential(7_200, n_ratings)).astype(np.int64)
     order = np.argsort(seconds, kind="stable")
     digits = len(str(n_items))
     ratings = Ratings(
