@@ -26,7 +26,7 @@ BEFORE = {  # what there is to be asked of each feature, and why
 
 @exercise(1, "what a forecast may know")
 def what_a_forecast_may_know(known: Mapping[str, bool], seed: int = 0) -> str:
-    """Each feature by itself."""
+    """Each feature: from which ratings it comes, and whether all have arrived."""
     require(isinstance(known, Mapping) and set(known) == set(BEFORE), "the features", sorted(BEFORE),
             sorted(known) if isinstance(known, Mapping) else known, "Keep the names as they stand in the cell, each with True or False.")  # fmt: skip
     for name, said in known.items():
