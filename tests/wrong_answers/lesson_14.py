@@ -71,6 +71,50 @@ def windows(users, timestamps, gap):
     return np.unique(users * 2**32 + timestamps // gap, return_inverse=True)[1]
 
 
+def by_dates(users, timestamps, gap):
+    place = np.lexsort((timestamps, users))
+    pause = pd.Series(pd.to_datetime(timestamps[place], unit="s")).groupby(users[place]).diff()
+    numbers = np.empty(len(users), int)
+    numbers[place] = np.cumsum(pause.isna() | (pause.dt.seconds > gap)) - 1
+    return numbers
+
+
+def picked_once_more(users, timestamps, gap):
+    place = np.lexsort((timestamps, users))
+    return sessions(back=False)(users, timestamps, gap)[place]
+
+
+def in_time(users, timestamps, gap):
+    last, numbers, count = {}, np.empty(len(users), int), -1
+    for place in np.argsort(timestamps, kind="stable"):
+        user, t = users[place], timestamps[place]
+        if user not in last or t - last[user][0] > gap:
+            count += 1
+            last[user] = (t, count)
+        last[user] = (t, last[user][1])
+        numbers[place] = last[user][1]
+    return numbers
+
+
+def first_marks(users, timestamps, gap):
+    """Where sessions begin, the first one marked, too: in the order of users and time, and in that which came in."""
+    place = np.lexsort((timestamps, users))
+    begins = np.append(True, (np.diff(users[place]) != 0) | (np.diff(timestamps[place]) > gap))
+    back = np.empty(len(users), int)
+    back[place] = begins
+    return begins, back
+
+
+def added_once(users, timestamps, residuals, n_users, reg):
+    mean = np.bincount(users, timestamps, n_users) / np.maximum(np.bincount(users, minlength=n_users), 1)
+    days = (timestamps - mean[users]) / 86_400
+    x = np.sign(days) * np.abs(days) ** 0.4
+    top, below = np.zeros(n_users), np.zeros(n_users)
+    top[users] += x * residuals
+    below[users] += x**2
+    return top / (below + reg)
+
+
 def trends(dev=None, below=None, middle=None, change=None, e=None, out=None):
     def answer(users, timestamps, residuals, n_users, reg):
         n = np.bincount(users, minlength=n_users)
@@ -137,6 +181,36 @@ def numbered_groups(groups, values, reg):
     return (sums - values[: len(sums)]) / (n - 1 + reg)
 
 
+def other_values(groups, values, reg):
+    found = []
+    for g, v in zip(groups, values, strict=True):
+        mine = values[(groups == g) & (values != v)]
+        found.append(mine.sum() / (len(mine) + reg) if len(mine) else 0)
+    return np.array(found)
+
+
+def set_of_others(groups, values, reg):
+    found = []
+    for g, v in zip(groups, values, strict=True):
+        mine = set(values[groups == g]) - {v}
+        found.append(sum(mine) / (len(mine) + reg) if mine else 0)
+    return np.array(found)
+
+
+def added_to_sums(groups, values, reg):
+    _, at, n = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.zeros(len(n))
+    sums[at] += values
+    rest = n[at] - 1
+    return np.divide(sums[at] - values, rest + reg, out=np.zeros(len(values)), where=rest > 0)
+
+
+def by_neighbours(groups, values, reg):
+    at = np.cumsum(np.append(0, np.diff(groups) != 0))
+    rest = np.bincount(at)[at] - 1
+    return np.divide(np.bincount(at, values)[at] - values, rest + reg, out=np.zeros(len(values)), where=rest + reg > 0)
+
+
 def earlier(groups, values, reg):
     found = np.zeros(len(values))
     for j in range(len(values)):
@@ -166,6 +240,11 @@ colleagues = rows(lambda u, i, of_u, of_f: of_f[u], lambda u, i: u, lambda t, st
 def spoiled_rows(users, items, timestamps, of_users, of_films, first):
     first[first < 0] = timestamps.max()
     return np.column_stack([of_users[users], of_films[items], np.maximum(timestamps - first[items], 0) / 86_400])
+
+
+def own_first(users, items, timestamps, of_users, of_films, first):
+    of_these = pd.Series(timestamps).groupby(items).transform("min").to_numpy()
+    return np.column_stack([of_users[users], of_films[items], (timestamps - of_these) / 86_400])
 
 
 PERIOD = "A pause of exactly `gap` ends no session"
@@ -205,12 +284,27 @@ WRONG = {
         ((lambda users, timestamps, gap: timestamps // gap,), "cut through sessions"),
         ((in_place,), "It was changed"),
         ((lambda users, timestamps, gap: None,), "does the function end in `return`"),
-        ((by_frames,), "Sort by user and time"),
+        ((by_frames,), "numbered as they turn up"),
+        ((by_dates,), ".dt.seconds"),
+        ((sessions(order=lambda u, t: np.argsort(u * 10**6 + t)),), "use np.lexsort"),
+        ((sessions(order=lambda u, t: np.argsort(u * 10**5 + t)),), "use np.lexsort"),
+        ((picked_once_more,), "picks once more"),
+        ((sessions(order=lambda u, t: np.lexsort((u, t))),), "*last* key first"),
+        ((sessions(order=lambda u, t: np.argsort(u, kind="stable")),), "Sorted by user alone"),
+        ((in_time,), "numbered in the order of time"),
+        ((sessions(order=lambda u, t: np.lexsort((-t, u)), begins=lambda u, t, gap: (np.diff(u) != 0) | (-np.diff(t) > gap)),), "Sort by user and time"),
+        ((sessions(lambda u, t, gap: abs(np.diff(t)) > gap),), "compare the users"),
+        ((sessions(lambda u, t, gap: (np.diff(u) != 0) & (np.diff(t) > gap)),), "either is enough"),
+        ((sessions(lambda u, t, gap: (np.diff(u) != 0) | (np.diff(t) > gap + 1)),), "One second more"),
+        ((sessions(lambda u, t, gap: (np.diff(u) == 1) | (np.diff(t) > gap)),), "one that differs"),
+        ((sessions(lambda u, t, gap: (np.diff(u) != 0) | (np.diff(t) > 3600)),), "is an argument"),
+        ((lambda u, t, gap: first_marks(u, t, gap)[1],), "mark where a session begins"),
+        ((lambda u, t, gap: first_marks(u, t, gap)[0],), "mark where a session begins"),
     ],
     "a_trend_for_each_user": [
         ((trends(dev=lambda d: np.abs(d) ** 0.4),), "The sign is lost"),
         ((trends(dev=nan_power),), "is a nan"),
-        ((trends(dev=lambda d: np.nan_to_num(nan_power(d))),), "is a nan"),
+        ((trends(dev=lambda d: np.nan_to_num(nan_power(d))),), "a nan that became 0"),
         ((trends(dev=lambda d: d),), "dev is bent"),
         ((trends(dev=lambda d: np.sign(d) * np.abs(d * 86_400) ** 0.4),), "In days"),
         ((trends(dev=lambda d: d * 86_400),), "In days"),
@@ -227,7 +321,20 @@ WRONG = {
         ((trends(change=centred),), "dev was centred"),
         ((trends(out=lambda slopes, users: slopes[users]),), "One slope for each rating"),
         ((trends(out=lambda slopes, users: -slopes),), "with the sign turned"),
-        ((trends(out=lambda slopes, users: slopes[np.unique(users)]),), "Print the shapes"),
+        ((trends(out=lambda slopes, users: slopes[np.unique(users)]),), "shifts all after them"),
+        ((trends(out=lambda slopes, users: slopes[: users.max() + 1]),), "The last users may have no ratings"),
+        ((trends(out=lambda slopes, users: 0 * slopes),), "All slopes are 0"),
+        ((trends(out=lambda slopes, users: np.where(np.isin(range(len(slopes)), users), slopes, np.nan)),), "and not a nan"),
+        ((trends(dev=lambda d: np.maximum(np.sign(d) * np.abs(d) ** 0.4, 0)),), "Before the middle dev is negative"),
+        ((trends(dev=lambda d: np.sign(d) * np.abs(d) ** 0.5),), "The power is 0.4"),
+        ((trends(dev=lambda d: np.sign(d) * np.abs(24 * d) ** 0.4),), "Hours"),
+        ((trends(dev=lambda d: np.sign(d) * np.abs(np.trunc(d)) ** 0.4),), "Whole days"),
+        ((trends(middle=of_each(lambda t: np.unique(t).mean())),), "also two of one second"),
+        ((trends(below=lambda s, reg, n, x, u: np.bincount(u, x, len(n)) ** 2 + reg),), "Square each dev"),
+        ((trends(below=lambda s, reg, n, x, u: s.sum() + reg),), "each user's own"),
+        ((trends(below=lambda s, reg, n, x, u: s + reg**2),), "reg enters as it is"),
+        ((trends(below=lambda s, reg, n, x, u: np.maximum(s + reg, 1)),), "reg enters as it is"),
+        ((added_once,), "adds only one rating of each user"),
     ],
     "the_others_of_the_same_session": [
         ((with_itself,), "The rating itself is in its mean"),
@@ -243,7 +350,16 @@ WRONG = {
         ((earlier,), "earlier ones only"),
         ((other_sessions,), "all *other sessions*"),
         ((others(spoil=True),), "It was changed"),
-        ((numbered_groups,), "Print the shapes"),
+        ((numbered_groups,), "your answer stops"),
+        ((other_values,), "by its place, not by its value"),
+        ((set_of_others,), "by its place, not by its value"),
+        ((added_to_sums,), "adds only one rating of each session"),
+        ((by_neighbours,), "need not stand side by side"),
+        ((others(out=lambda f, v, g: f[np.argsort(g, kind="stable")]),), "in the order of sessions"),
+        ((others(out=lambda f, v, g: np.where(pd.Series(g).groupby(g).transform("size") == 1, v.mean(), f)),), "not the mean of all"),
+        ((others(count=lambda n, reg: n - 1 + max(reg, 1)),), "reg may be 0"),
+        ((others(out=lambda f, v, g: np.where(pd.Series(g).groupby(g).transform("size") == 2, 0, f)),), "each has one other"),
+        ((lambda g, v, reg: earlier(g[::-1], v[::-1], reg)[::-1],), "later ones only"),
         ((lambda groups, values, reg: None,), "does the function end in `return`"),
     ],
     "rows_by_the_wrong_number": [
@@ -264,5 +380,13 @@ WRONG = {
         ((spoiled_rows,), "It was changed"),
         ((lambda *given: rows()(*given).T,), "Turned"),
         ((rows(film=lambda u, i, of_u, of_f: of_u[i]),), "A place beyond the end"),
+        ((rows(days=lambda t, start: np.where(start < 0, -86_400, np.maximum(t - start, 0))),), "and not -1"),
+        ((rows(days=lambda t, start: np.where(start < 0, np.nan, np.maximum(t - start, 0))),), "A nan for films"),
+        ((rows(days=lambda t, start: 86_400 * np.where(start < 0, 0, np.maximum(t // 86_400 - start // 86_400, 0))),), "Whole days"),
+        ((rows(days=lambda t, start: np.where(start < 0, 0, np.maximum(start - t, 0))),), "Turned: the moment"),
+        ((rows(days=lambda t, start: 86_400 * np.log1p(np.where(start < 0, 0, np.maximum(t - start, 0)) / 86_400)),), "not bent"),
+        ((own_first,), "must not move it"),
+        ((lambda *given: rows()(*given)[np.argsort(given[2], kind="stable")],), "rows are not sorted"),
+        ((lambda u, i, t, of_u, of_f, first: rows()(u, i, t, of_u, np.where(first[:, None] < 0, 0, of_f), first),), "its numbers stay"),
     ],
 }  # fmt: skip
