@@ -166,18 +166,12 @@ def _trends(
     n = np.bincount(users, minlength=n_users)
     middle = np.bincount(users, moments.astype(float), n_users) / np.maximum(n, 1)
 
-    def bent(days: np.ndarray, power: float = 0.4) -> np.ndarray:
-        return np.sign(days) * np.abs(days) ** power
-
     def slopes(x: np.ndarray, e: np.ndarray = e, reg: Any = reg) -> np.ndarray:
         below = np.bincount(users, x**2, n_users) + reg
         return np.divide(np.bincount(users, x * e, n_users), below, out=np.zeros(n_users), where=below > 0)
 
-    def of_each(pick: Callable) -> np.ndarray:
-        return np.array([pick(moments[users == u]) if (users == u).any() else 0 for u in range(n_users)], float)
-
     away = (moments - middle[users]) / DAY
-    x, means = bent(away), np.bincount(users, e, n_users) / np.maximum(n, 1)
+    x, means = _bent(away), np.bincount(users, e, n_users) / np.maximum(n, 1)
     right, top, squares = slopes(x), np.bincount(users, x * e, n_users), np.bincount(users, x**2, n_users)
     last = {u: place for place, u in enumerate(users)}
     only_last = np.isin(np.arange(len(users)), list(last.values()))
@@ -192,23 +186,23 @@ def _trends(
             "`a[users] += …` adds only one rating of each user: np.bincount or np.add.at adds all.":
                 Either([np.bincount(users, x * e * only_last, n_users) / (np.bincount(users, x**2 * only_last, n_users) + reg),
                         np.bincount(users, x * e * only_last, n_users) / (squares + reg)]),
-            "Whole days? Parts of days count.": Either([slopes(bent(np.floor(away))), slopes(bent(np.trunc(away))), slopes(bent(moments // DAY - (np.bincount(users, (moments // DAY).astype(float), n_users) / np.maximum(n, 1))[users]))]),
-            "Hours: one day has 86,400 seconds.": slopes(bent(away * 24)),
-            "Every rating counts in the mean moment, also two of one second.": slopes(bent((moments - distinct[users]) / DAY)),
+            "Whole days? Parts of days count.": Either([slopes(_bent(np.floor(away))), slopes(_bent(np.trunc(away))), slopes(_bent(moments // DAY - (np.bincount(users, (moments // DAY).astype(float), n_users) / np.maximum(n, 1))[users]))]),
+            "Hours: one day has 86,400 seconds.": slopes(_bent(away * 24)),
+            "Every rating counts in the mean moment, also two of one second.": slopes(_bent((moments - distinct[users]) / DAY)),
             **_wrong_sums(x, e, users, n_users, reg),
-            "The power is 0.4.": Either([slopes(bent(away, power)) for power in (0.5, 0.6, 2.0, 1 / 0.4)]),
+            "The power is 0.4.": Either([slopes(_bent(away, power)) for power in (0.5, 0.6, 2.0, 1 / 0.4)]),
             "reg enters as it is, and is no least divisor.": Either([slopes(x, reg=reg**2), slopes(x, reg=reg**0.5), top / np.maximum(squares + reg, 1), top / np.maximum(squares, reg)]),
             "Before the middle dev is negative: is it 0 in yours, or a nan that became 0?": slopes(np.maximum(x, 0)),
             "The sign is lost: before the middle, dev is negative.": slopes(np.abs(x)),
             "A negative number to the power 0.4 is a nan: bend |t - middle|, then give it its sign.": broken,
             "dev is bent: |…| to the power 0.4.": slopes(away),
-            "In days: one has 86,400 seconds.": Either([slopes(bent(away * DAY)), slopes(away * DAY)]),
-            "In days: the division by 86,400 comes before the power.": slopes(bent(away * DAY) / DAY),
-            "The middle of *all* ratings: each user has a mean moment of their own.": slopes(bent((moments - moments.mean()) / DAY)),
-            "From the first rating on: dev is counted from the user's mean moment.": slopes(bent((moments - of_each(np.min)[users]) / DAY)),
+            "In days: one has 86,400 seconds.": Either([slopes(_bent(away * DAY)), slopes(away * DAY)]),
+            "In days: the division by 86,400 comes before the power.": slopes(_bent(away * DAY) / DAY),
+            "The middle of *all* ratings: each user has a mean moment of their own.": slopes(_bent((moments - moments.mean()) / DAY)),
+            "From the first rating on: dev is counted from the user's mean moment.": slopes(_bent((moments - _of_each(users, moments, n_users, np.min)[users]) / DAY)),
             "The middle between first and last, or the median: the mean of the moments is asked for.":
-                Either([slopes(bent((moments - of_each(lambda t: (t.min() + t.max()) / 2)[users]) / DAY)),
-                        slopes(bent((moments - of_each(np.median)[users]) / DAY))]),
+                Either([slopes(_bent((moments - _of_each(users, moments, n_users, lambda t: (t.min() + t.max()) / 2)[users]) / DAY)),
+                        slopes(_bent((moments - _of_each(users, moments, n_users, np.median)[users]) / DAY))]),
             "The penalty is missing: reg stands beside the sum of dev².": slopes(x, reg=0.0),
             "reg stands there once, beside sums: not once for each rating, and not beside means.": slopes(x, reg=reg * np.maximum(n, 1)),
             "dev is not squared below.": np.divide(np.bincount(users, x * e, n_users), np.bincount(users, np.abs(x), n_users) + reg),
@@ -222,6 +216,14 @@ def _trends(
         cause="α = Σ dev · e / (Σ dev² + reg), over the ratings of each user. Print dev for the first case: -1 and 1.",
         tolerance=1e-5,
     )  # fmt: skip
+
+
+def _bent(days: np.ndarray, power: float = 0.4) -> np.ndarray:
+    return np.sign(days) * np.abs(days) ** power
+
+
+def _of_each(users: np.ndarray, moments: np.ndarray, n_users: int, pick: Callable) -> np.ndarray:
+    return np.array([pick(moments[users == u]) if (users == u).any() else 0 for u in range(n_users)], float)
 
 
 def _wrong_sums(x: np.ndarray, e: np.ndarray, users: np.ndarray, n_users: int, reg: float) -> dict[str, Any]:
