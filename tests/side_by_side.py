@@ -35,7 +35,18 @@ APART = ("browser", "check", "classroom", "exercises", "generated", "hogwild", "
 MAY_LOOK_FOR_DATA = re.compile("movielens|load_ratings|real_data|find_local|mfhelpers_data", re.IGNORECASE)
 NEVER_LOOKS = ("test_sections",)  # puts ratings of its own in their place
 SIMULATED = "tests/test_simulated.py::test_runs_on_simulated_ratings_and_says_so"
-LONG = ("09", "11", "06", "12", "08", "05", "04")  # these lessons first, so that no long one is left for the end
+LONG = (
+    "09",
+    "11",
+    "06",
+    "12",
+    "15",
+    "08",
+    "14",
+    "05",
+    "13",
+    "04",
+)  # these lessons first, so that no long one is left for the end
 
 
 def main() -> int:

@@ -36,6 +36,35 @@ def in_place(p, q, layers):
     return x[:, 0]
 
 
+def popped(p, q, layers):
+    x = np.concatenate([p, q], axis=1)
+    while len(layers) > 1:
+        A, c = layers.pop(0)
+        x = relu(x @ A.T + c)
+    A, c = layers.pop()
+    return (x @ A.T + c)[:, 0]
+
+
+def all_but_two(p, q, layers):
+    x = np.concatenate([p, q], axis=1)
+    for number, (A, c) in enumerate(layers):
+        x = x @ A.T + c
+        x = relu(x) if number < len(layers) - 2 else x
+    return x[:, 0]
+
+
+def first_also_alone(p, q, layers):
+    x = np.concatenate([p, q], axis=1)
+    for number, (A, c) in enumerate(layers):
+        x = x @ A.T + c
+        x = relu(x) if number == 0 else x
+    return x[:, 0]
+
+
+def last_without_bias(p, q, layers):
+    return perceptron()(p, q, layers) - layers[-1][1][0]
+
+
 def not_transposed(p, q, layers):
     x = np.concatenate([p, q], axis=1)
     for A, c in layers:
@@ -61,6 +90,25 @@ def by_films(each, R, rated, output):
 def of_nonzero(each, R, rated, output):
     some = rated & (np.nan_to_num(R) != 0)
     return ((output - R)[some] ** 2).mean() if some.any() else 0.0
+
+
+def of_misses(each, R, rated, output):
+    return each[each > 0].mean()
+
+
+def weights_in_place(R, rated, output, weights, reg):
+    size = 0.0
+    for w in weights:
+        w *= w
+        size += w.sum()
+    return ((output - R)[rated] ** 2).mean() + reg * size
+
+
+def weights_popped(R, rated, output, weights, reg):
+    size = 0.0
+    while weights:
+        size += (weights.pop() ** 2).sum()
+    return ((output - R)[rated] ** 2).mean() + reg * size
 
 
 def cleaned(R, rated, output, weights, reg):
@@ -111,6 +159,53 @@ def popular(train, test, n, seed):
     return np.array(rows)
 
 
+def rows_by(draw):
+    """Rows of candidates where `draw(user, free, n)` gives the others."""
+
+    def answer(train, test, n, seed):
+        rows, make = [], draw(seed, train)
+        for user, item in zip(test.users, test.items, strict=True):
+            taken = np.concatenate([part.items[part.users == user] for part in (train, test)])
+            rows.append(np.append(item, make(user, np.setdiff1d(np.arange(train.n_items), taken), n)))
+        return np.array(rows)
+
+    return answer
+
+
+def _once_a_user(seed, train):
+    rng, known = np.random.default_rng(seed), {}
+
+    def make(user, free, n):
+        if user not in known:
+            known[user] = rng.choice(free, n, replace=False)
+        return known[user]
+
+    return make
+
+
+def _one_order(seed, train):
+    order = np.random.default_rng(seed).permutation(train.n_items)
+    return lambda user, free, n: order[np.isin(order, free)][:n]
+
+
+once_a_user, one_order = rows_by(_once_a_user), rows_by(_one_order)
+seeded_in_the_loop = rows_by(
+    lambda seed, train: lambda user, free, n: np.random.default_rng(seed).choice(free, n, False)
+)
+seeded_by_user = rows_by(
+    lambda seed, train: lambda user, free, n: np.random.default_rng(seed + user).choice(free, n, False)
+)
+
+
+def liked_only(train, test, user, item):
+    liked = train.items[(train.users == user) & (train.values >= 4)]
+    return np.setdiff1d(np.arange(train.n_items), np.append(liked, test.items[test.users == user]))
+
+
+def nobodys(train, test, user, item):
+    return np.setdiff1d(np.arange(train.n_items), np.concatenate([train.items, test.items]))
+
+
 def global_generator(train, test, n, seed):
     np.random.seed(seed)
     return candidates(seeded=lambda seed: np.random.default_rng(np.random.randint(10**6)))(train, test, n, seed)
@@ -135,6 +230,11 @@ def by_sorting(scores, k):
 def without_nans(scores, k):
     whole = scores[~np.isnan(scores).any(axis=1)]
     return ((whole[:, 1:] >= whole[:, :1]).sum(axis=1) < k).mean() if len(whole) else 0.0
+
+
+def reciprocal(scores, k):
+    place = (scores[:, 1:] >= scores[:, :1]).sum(axis=1)
+    return (((place < k) & ~np.isnan(scores).any(axis=1)) / (place + 1)).mean()
 
 
 def filled(scores, k):
@@ -172,7 +272,16 @@ WRONG = {
         ((perceptron(join=lambda p, q: np.concatenate([p, q])),), "your answer stops"),
         ((perceptron(join=lambda p, q: p * q),), "your answer stops"),
         ((not_transposed,), "your answer stops"),
-        ((in_place,), "It was changed"),
+        ((in_place,), "`*=` and `+=` work in place"),
+        ((popped,), "`pop`"),
+        ((perceptron(out=lambda x: x.squeeze()),), "`squeeze()` also"),
+        ((perceptron(act=lambda x: x, last=relu),), "at the end only"),
+        ((all_but_two,), "One ReLU is missing"),
+        ((perceptron(act=lambda x: np.where(x > 0, x, 0.01 * x)),), "Leaky"),
+        ((perceptron(join=lambda p, q: relu(np.concatenate([p, q], axis=1))),), "The input has no ReLU"),
+        ((perceptron(join=lambda p, q: np.stack([p, q], axis=2).reshape(len(p), -1)),), "interleaved"),
+        ((first_also_alone,), "With one layer"),
+        ((last_without_bias,), "The last layer has a bias"),
         ((lambda p, q, layers: None,), "end in `return`"),
     ],
     "a_loss_that_sees_rated_places_only": [
@@ -196,6 +305,18 @@ WRONG = {
         ((loss(out=lambda error, reg, size: error + size),), "reg is missing"),
         ((loss(mean=lambda each, R, rated, output: each),), "one for all"),
         ((cleaned,), "It was changed"),
+        ((weights_in_place,), "`*=` and `pop`"),
+        ((weights_popped,), "`*=` and `pop`"),
+        ((loss(mean=of_misses),), "predicted exactly"),
+        ((loss(mean=lambda each, R, rated, output: np.nanmean((output - R) ** 2)),), "need not be nan"),
+        ((loss(mean=lambda each, R, rated, output: ((output - R)[~rated] ** 2).mean()),), "*not* rated"),
+        ((loss(mean=lambda each, R, rated, output: (output - R)[rated].mean() ** 2),), "Square first"),
+        ((loss(out=lambda error, reg, size: error + reg / 2 * size),), "neither halved nor squared"),
+        ((loss(out=lambda error, reg, size: error + reg**2 * size),), "neither halved nor squared"),
+        ((loss(out=lambda error, reg, size: (error + reg * size) / 2),), "The sum of both"),
+        ((loss(penalty=lambda w: sum(one.sum() ** 2 for one in w)),), "then the sum"),
+        ((loss(penalty=lambda w: sum((one**2).sum() for one in w if one.ndim > 1)),), "Vectors are weights"),
+        ((loss(penalty=lambda w: np.mean([(one**2).sum() for one in w])),), "not their mean"),
         ((lambda *given: None,), "end in `return`"),
     ],
     "candidates_without_a_mistake": [
@@ -218,6 +339,13 @@ WRONG = {
         ((candidates(out=lambda rows, test: rows.astype(float)),), "Films are numbers"),
         ((candidates(free=lambda train, test, user, item: np.setdiff1d(np.arange(1, train.n_items + 1), np.append(train.items[train.users == user], test.items[test.users == user]))),), "numbered from 0"),
         ((lambda train, test, n, seed: None,), "end in `return`"),
+        ((once_a_user,), "before* the loop"),
+        ((seeded_in_the_loop,), "before* the loop"),
+        ((seeded_by_user,), "before* the loop"),
+        ((one_order,), "before* the loop"),
+        ((candidates(free=liked_only),), "has chosen in training"),
+        ((candidates(draw=lambda rng, free, n: rng.choice(free, n - 1, replace=False)),), "*besides* the test item"),
+        ((candidates(free=nobodys),), "*other* users"),
     ],
     "hits_and_ties": [
         ((hit_rate(ahead=lambda own, rest: (rest > own).sum(axis=1)),), "yours lets its test item win them"),
@@ -235,6 +363,12 @@ WRONG = {
         ((hit_rate(hit=lambda place, k: place < 1),), "The first place alone"),
         ((without_nans,), "Users with a nan were left out"),
         ((filled,), "It was changed"),
+        ((lambda scores, k: filled(scores.copy(), k),), "A nan became a number"),
+        ((lambda scores, k: hit_rate(nans=False)(np.where(np.isnan(scores), np.inf, scores), k),), "A nan became a number"),
+        ((lambda scores, k: 0.0 if np.isnan(scores).any() else hit_rate()(scores, k),), "and not all rows"),
+        ((hit_rate(hit=lambda place, k: place < 10),), "k is given"),
+        ((reciprocal,), "reciprocal rank"),
+        ((hit_rate(nans=False, out=lambda found, k: found.mean()),), "a broken model hits"),
         ((lambda scores, k: None,), "end in `return`"),
     ],
     "the_best_epoch": [
@@ -252,5 +386,15 @@ WRONG = {
         ((epochs(out=lambda own, most: own.mean()),), "Two are asked for"),
         ((epochs(out=lambda own, most: (own, most)),), "A number for each run"),
         ((lambda valid, test: None,), "end in `return`"),
+        ((lambda valid, test: epochs()(test, valid),), "are exchanged"),
+        ((epochs(best=lambda valid, test: valid.max(axis=1).mean()),), "best *test* scores"),
+        ((epochs(best=lambda valid, test: test.max(axis=0).mean()),), "The maximum within each run"),
+        ((epochs(out=lambda own, most: (own.sum(), most * len(own))),), "not their sum"),
+        ((epochs(out=lambda own, most: (own[0], most)),), "not the first alone"),
+        ((epochs(at=lambda valid, test: np.minimum(valid.argmax(axis=1) + 1, valid.shape[1] - 1)),), "Epochs count from 0"),
+        ((epochs(pick=lambda valid, test, place: test[valid == valid.max(axis=1, keepdims=True)]),), "Of equal validation scores"),
+        ((epochs(out=lambda own, most: (own.mean(), most - own.mean())),), "not the difference"),
+        ((epochs(pick=lambda valid, test, place: place),), "the epoch's number"),
+        ((epochs(pick=lambda valid, test, place: test.ravel()[[valid.argmax()]], best=lambda valid, test: test.max()),), "finds one place in all runs"),
     ],
 }  # fmt: skip
