@@ -202,7 +202,7 @@ def test_who_has_implicit_feedback_alone_gets_what_it_predicts(biased, solver):
     predicted = X @ best_table(got, KNOWN, X, penalty, reg_implicit)
     same(got.user_factors[[2, 3]], predicted[[2, 3]], 1e-6)
     assert (np.abs(got.user_factors[[2, 3]]).max(axis=1) > 0.01).all()
-    assert not got.user_factors[[0, 1]].any()
+    same(got.user_factors[:2], np.tile(predicted[2:].mean(axis=0), (2, 1)), 1e-6)
     assert not got.user_biases[:4].any()
     assert got.cold([0, 1], [5, 5]).all()
     assert not got.cold([2, 3], [5, 5]).any()
@@ -219,7 +219,7 @@ def test_after_any_number_of_sweeps_they_get_what_the_last_table_predicts(monkey
     monkeypatch.setattr(implicit_sides.ImplicitSides, "predictor", noted)
     for sweeps in (1, 4):
         got = svdpp(KNOWN, 3, implicit=MORE, reg_implicit=2, sweeps=sweeps, **EXACT)
-        same(got.user_factors[:4], (X @ tables[-1])[:4], 1e-10)
+        same(got.user_factors[2:4], (X @ tables[-1])[2:4], 1e-10)
 
 
 @FEEDBACK
@@ -295,3 +295,18 @@ def test_a_few_steps_a_sweep_solve_for_the_table_even_at_a_low_price(monkeypatch
     few = svdpp(ratings, 10, **options)
     monkeypatch.setattr(implicit_sides, "STEPS_IMPLICIT", 60)
     assert few.rms_difference(svdpp(ratings, 10, **options)) < 0.02
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_of_whom_nothing_is_known_has_the_mean_of_what_n_u_gives(biased):
+    start, device = initial_factors(KNOWN, 3, 0.5, 0), torch.device("cpu")
+    settings = least_squares.Settings(3, Penalty(1.6, 0.5), biased, 4, "auto", 3, None, 0.5, 0, "float64")
+    sides = implicit_sides.ImplicitSides(KNOWN, start, settings, device, implicit=MORE, reg_implicit=2.0)
+    for _ in range(4):
+        sides.step()
+    before, factors = sides.x.clone(), sides.predictor()
+    given = shares(MORE) @ sides.priors["user"].table.numpy()
+    same(factors.user_factors[2:4], given[2:4], 1e-10)  # of these there is N(u) alone
+    same(factors.user_factors[:2], np.tile(given[2:].mean(axis=0), (2, 1)), 1e-10)
+    assert torch.equal(sides.x, before)  # the solver's own rows stay as they are
+    assert factors.cold([0, 2], [1, 1]).tolist() == [True, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -70,7 +71,8 @@ def svdpp(
     Returns
     -------
     Factors
-        A user without ratings in `train` has the factors that N(u) gives.
+        A user without ratings in `train` has the factors that N(u) gives. One without either has the mean of what N(u)
+        gives the others: an empty N(u) would say "rated nothing", which is far from everybody; it is unknown.
 
     Raises
     ------
@@ -113,6 +115,16 @@ class ImplicitSides(Sides):
         if settings.start is not None:  # its table; else the first half would draw given factors to zero
             for _ in range(10):  # from nothing it takes more steps
                 prior.solve(self.x)
+
+    def predictor(self) -> Factors:
+        """The factors so far; those of whom nothing is known are drawn to the mean user's X Y, and not to zero."""
+        factors, known = super().predictor(), self.trained[0]
+        if known.all() or not known.any():
+            return factors
+        table = factors.user_factors.copy()  # the solver's own rows stay as they are
+        drawn = self.priors["user"].drawn[:, : table.shape[1]].cpu().numpy()
+        table[~known] = drawn[known].mean(axis=0, dtype=np.float64)
+        return replace(factors, user_factors=table)
 
     def _patterns(self, implicit: Interactions) -> tuple[torch.Tensor, torch.Tensor]:
         """Ones where there is a pair, whatever its value, and the same by item."""

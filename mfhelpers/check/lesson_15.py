@@ -259,9 +259,11 @@ def _choices(rng: np.random.Generator) -> tuple[Ratings, Ratings]:
     train = [(u, i) for u, items in enumerate(chosen) for i in (items[2:] if u == 0 else items[1:])]
     order = rng.permutation(len(test))
     parts = (np.array(train), np.array(test)[order])
-    return tuple(
-        Ratings(u, i, rng.integers(1, 6, len(u)), n_users, n_items, (1, 5, 1)) for u, i in (part.T for part in parts)
-    )  # pyrefly: ignore
+
+    def part_of(pairs: np.ndarray) -> Ratings:
+        return Ratings(pairs[:, 0], pairs[:, 1], rng.integers(1, 6, len(pairs)), n_users, n_items, (1, 5, 1))
+
+    return part_of(parts[0]), part_of(parts[1])
 
 
 def _require_candidates(got: Any, train: Ratings, test: Ratings, n: int) -> None:
